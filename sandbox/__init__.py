@@ -1,0 +1,1 @@
+"""Everything that lets the product run on one machine without a tenant."""

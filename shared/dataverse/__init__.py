@@ -1,0 +1,1 @@
+"""Dataverse: its dialect, sending, signing in, and what the product keeps there."""

@@ -1,0 +1,1 @@
+"""How the members of each kind of segment are read."""

@@ -1,0 +1,100 @@
+"""Sending: one small client around `requests` with time-outs, pooling and no redirects.
+
+This is the only module of the clients that imports `requests`. It sends to one configured origin: an
+address that came out of an answer (a next link, say) is followed only when it stays there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+
+from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 90.0
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be sent. `path` begins with a slash, or is an absolute address on the client's own origin."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Iterable[bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; header names are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Sign = Callable[[], Mapping[str, str]]
+
+
+class HttpClient:
+    """Sends requests to one origin; made once per process and shared by its threads."""
+
+    def __init__(self, base_url: str, *, name: str, session: requests.Session | None = None) -> None:
+        """Send to `base_url` (no trailing slash); `name` is the service's name in sentences for people."""
+        self.base_url = base_url.rstrip("/")
+        self.name = name
+        self._origin = _origin(self.base_url)
+        self._session = session or new_session()
+
+    def send(self, request: Request, *, read_seconds: float = READ_SECONDS) -> Answer:
+        """Send once and return the answer, whatever its status.
+
+        Raises RemoteUnavailable when the request surely was not carried out, OutcomeUnknown when it may
+        have been, UnexpectedAnswer when it would leave the configured origin.
+        """
+        url = self.address(request.path)
+        try:
+            response = self._session.request(
+                request.method,
+                url,
+                data=request.body,
+                headers={name: value for name, value in request.headers.items() if value},
+                timeout=(CONNECT_SECONDS, read_seconds),
+                allow_redirects=False,
+            )
+        except requests.ConnectTimeout as error:
+            raise RemoteUnavailable(f"{self.name} could not be reached. The step is tried again.") from error
+        except requests.RequestException as error:
+            raise OutcomeUnknown(f"{self.name} gave no answer ({type(error).__name__}). The step is tried again.") from error
+        return Answer(response.status_code, response.headers, response.content)
+
+    def address(self, path: str) -> str:
+        """Return the full address of a path; raises UnexpectedAnswer for one on another origin."""
+        url = path if "://" in path else self.base_url + path
+        if _origin(url) != self._origin:
+            raise UnexpectedAnswer(
+                f"{self.name} named an address on another host, which is never followed. Ask support to look at the logs."
+            )
+        return url
+
+
+def new_session() -> requests.Session:
+    """Return a session that pools connections, keeps no cookies and repeats nothing by itself.
+
+    Cookies are refused because an affinity cookie would pin all work to one Dataverse web server and its
+    limits (Learn: Service protection API limits).
+    """
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
+    return session
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -1,0 +1,1 @@
+"""Where the engine keeps its state: Azure tables, queues and blobs."""

@@ -6,6 +6,7 @@
     │   ├── QuotaUsedUp              LinkedIn's daily quota is gone; the job rests until after midnight UTC
     │   ├── RemoteUnavailable        no answer, or an answer that says "not now"
     │   │   └── OutcomeUnknown           the request may or may not have been carried out
+    │   ├── PageLinkExpired          Dataverse no longer knows where we were; reading starts over
     │   └── SomebodyElseChangedIt    a conditional write lost; read again and decide again
     ├── NeedsAttention           the job waits until a person acts
     │   ├── SignInNeeded             LinkedIn no longer (or not yet) accepts this user's sign-in
@@ -50,6 +51,10 @@ class RemoteUnavailable(TryAgainLater):
 
 class OutcomeUnknown(RemoteUnavailable):
     """The request may have been carried out although no clear answer came."""
+
+
+class PageLinkExpired(TryAgainLater):
+    """Dataverse no longer accepts the link to the next page; the members are read from the start again."""
 
 
 class SomebodyElseChangedIt(TryAgainLater):

@@ -222,6 +222,9 @@ class Jobs(Protocol):
     def overdue(self, now: datetime) -> list[tuple[str, int]]:
         """Return (id, fence) of jobs whose `due` has passed."""
 
+    def waiting_for_sign_in(self, user_id: str) -> list[str]:
+        """Return ids of jobs that wait for a person and would use this user's sign-in."""
+
     def finished_before(self, moment: datetime) -> list[str]:
         """Return ids of jobs that ended before a moment, for clearing up."""
 

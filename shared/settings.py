@@ -139,7 +139,9 @@ class Settings:
     confirm_first_seconds: float
     confirm_longest_seconds: float
     confirm_patience_hours: float
+    new_audience_seconds: float
     new_audience_patience_seconds: float
+    overdue_seconds: float
     part_members: int
     retention_days: float
     left_out_limit: int
@@ -215,6 +217,8 @@ NAMES: dict[str, Setting] = {
     "confirm_first_seconds": Setting("CONFIRM_FIRST_SECONDS", "30", _number(0.1, 3600)),
     "confirm_longest_seconds": Setting("CONFIRM_LONGEST_SECONDS", "1800", _number(0.1, 86400)),
     "confirm_patience_hours": Setting("CONFIRM_PATIENCE_HOURS", "72", _number(0.01, 720)),
+    "new_audience_seconds": Setting("NEW_AUDIENCE_SECONDS", "5", _number(0, 300)),
+    "overdue_seconds": Setting("OVERDUE_SECONDS", "900", _number(1, 86400)),
     "new_audience_patience_seconds": Setting("NEW_AUDIENCE_PATIENCE_SECONDS", "600", _number(5, 3600)),
     "part_members": Setting("PART_MEMBERS", "50000", _whole(1, 500000)),
     "retention_days": Setting("RETENTION_DAYS", "7", _number(0.01, 365)),

@@ -81,9 +81,12 @@ class Request:
         return self.sign_in_user or self.owner
 
 
-def foreign_key(row_id: str) -> str:
-    """Return the key under which LinkedIn finds the audience of a row again (`sourceSegmentId`)."""
-    return f"dataverse:lima_audience:{row_id}"
+def foreign_key(row_id: str, number: int = 0) -> str:
+    """Return the key under which LinkedIn finds the audience of a row again (`sourceSegmentId`).
+
+    `number` is raised when the audience under the earlier key has expired or failed and is made anew.
+    """
+    return f"dataverse:lima_audience:{row_id}" + (f":{number}" if number else "")
 
 
 def audience_name(wanted: str, segment_name: str) -> str:

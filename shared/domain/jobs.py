@@ -4,6 +4,7 @@ A job is frozen; each change is a method named in the past tense that returns th
 keeps it in a table row; what people see is the row in Dataverse.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,7 @@ class Step(StrEnum):
     CREATE = "create"
     UPLOAD = "upload"
     CONFIRM = "confirm"
+    WATCH = "watch"  # the audience is ready; LinkedIn is asked once a day what became of it
     DONE = "done"
 
 
@@ -82,6 +84,11 @@ class Job:
     batch: int = 0  # next batch of the member list
     upload_finished: datetime | None = None
     finished: datetime | None = None
+    failed_at: Step | None = None
+    key_number: int = 0  # raised when the audience under the earlier key is dead
+    shown: dict[str, Any] = field(default_factory=dict)  # what the row in Dataverse shows, column → value
+    owes_row: bool = False  # `shown` is not yet written to the row
+    owes_result: bool = False  # ... nor to the segment record
 
     def moved_to(self, step: Step) -> "Job":
         """Return this job at the start of another step."""
@@ -100,8 +107,21 @@ class Job:
         return replace(self, attempts=0, **changes)
 
     def ended(self, now: datetime) -> "Job":
-        """Return this job at its end."""
-        return replace(self, step=Step.DONE, due=None, finished=now, fence=self.fence + 1)
+        """Return this job at its end; `failed_at` remembers where it was."""
+        return replace(self, step=Step.DONE, due=None, finished=now, failed_at=self.step, cursor="")
+
+    def showing(self, changes: Mapping[str, Any], *, result: bool = False) -> "Job":
+        """Return this job with these columns to be shown on its row, and on the segment record when `result`."""
+        shown = self.shown | {str(column): _plain(value) for column, value in changes.items()}
+        return replace(self, shown=shown, owes_row=True, owes_result=self.owes_result or result)
+
+    def settled(self) -> "Job":
+        """Return this job after everything it shows was written."""
+        return replace(self, owes_row=False, owes_result=False)
+
+    def folder(self) -> str:
+        """Return where this round's files lie."""
+        return f"{self.id}/{self.round}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for storage; times as ISO text."""
@@ -115,6 +135,7 @@ class Job:
             if values.get(name):
                 values[name] = datetime.fromisoformat(values[name]).astimezone(UTC)
         values["step"] = Step(values["step"])
+        values["failed_at"] = Step(values["failed_at"]) if values.get("failed_at") else None
         values["tallies"] = Tallies(**values.get("tallies", {}))
         if values.get("segment"):
             described = dict(values["segment"])

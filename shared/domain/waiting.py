@@ -6,7 +6,7 @@ Waiting is a queue delay, so nothing here sleeps. `dice` is a number from 0 up t
 from datetime import datetime, timedelta
 
 LONGEST_PAUSE = 300.0
-MOST_ATTEMPTS = 12
+MOST_ATTEMPTS = 20
 QUOTA_ATTEMPTS = 6
 LONGEST_QUEUE_DELAY = 6 * 24 * 3600.0  # Azure queues hide a message for seven days at most
 

@@ -1,0 +1,1 @@
+"""The product itself: everything that does not know Azure Functions."""

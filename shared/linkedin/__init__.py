@@ -1,0 +1,1 @@
+"""LinkedIn's side: its dialect, its client, its sign-in."""

@@ -1,0 +1,19 @@
+"""Bodies of member batches for LinkedIn, written by joining text: no object per member."""
+
+_BEFORE = '{"elements":['
+_AFTER = "]}"
+_DIGEST_SIZE = 32
+
+
+def users_body(digests: bytes, action: str = "ADD") -> bytes:
+    """Return the BATCH_CREATE body that adds (or with "REMOVE" removes) members, 32 bytes of digest each, in their order.
+
+    Raises ValueError for no members: LinkedIn answers 200 to an empty batch and does nothing.
+    https://learn.microsoft.com/linkedin/marketing/matched-audiences/create-and-manage-segment-users
+    """
+    if not digests or len(digests) % _DIGEST_SIZE:
+        raise ValueError(f"A batch needs whole digests of {_DIGEST_SIZE} bytes, and at least one; it has {len(digests)} bytes.")
+    opening = f'{{"action":"{action}","userIds":[{{"idType":"SHA256_EMAIL","idValue":"'
+    closing = '"}]}'
+    elements = digests.hex(",", _DIGEST_SIZE).replace(",", closing + "," + opening)
+    return f"{_BEFORE}{opening}{elements}{closing}{_AFTER}".encode("ascii")

@@ -10,6 +10,7 @@
     │   └── SomebodyElseChangedIt    a conditional write lost; read again and decide again
     ├── NeedsAttention           the job waits until a person acts
     │   ├── SignInNeeded             LinkedIn no longer (or not yet) accepts this user's sign-in
+    │   │   └── AccessTokenExpired       the access token has run out; refreshed once, then as above
     │   └── AdAccountNeeded          no ad account is chosen, or the chosen one cannot be used
     ├── JobEnds                  the job is over and says why
     │   ├── NotAllowed               this segment cannot become an audience as it is
@@ -67,6 +68,10 @@ class NeedsAttention(AudienceSyncError):
 
 class SignInNeeded(NeedsAttention):
     """The person whose sign-in is used has to sign in to LinkedIn (again)."""
+
+
+class AccessTokenExpired(SignInNeeded):
+    """The access token has run out; a refresh may help."""
 
 
 class AdAccountNeeded(NeedsAttention):

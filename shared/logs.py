@@ -106,3 +106,8 @@ def _folded(record: logging.LogRecord, message: str) -> str:
     copy.__dict__.update(record.__dict__)
     copy.msg, copy.args = message, None
     return fold(copy)
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of a module; records carry an `action` in `extra`."""
+    return logging.getLogger(name)

@@ -11,6 +11,8 @@ from shared.domain.members import MemberRows
 from shared.domain.segments import Segment, SegmentRef
 from shared.domain.signins import AdAccount, SignIn
 
+type Changes = Mapping[Any, Any]  # column name → value
+
 
 class Clock(Protocol):
     """Tells the time and throws dice, so that tests can do both."""
@@ -71,20 +73,20 @@ class Records(Protocol):
     def read_request(self, row_id: str) -> Request | None:
         """Return what an audience row asks for; None when the row is gone."""
 
-    def update_audience(self, row_id: str, changes: Mapping[str, Any], *, etag: str | None = None) -> None:
+    def update_audience(self, row_id: str, changes: Changes, *, etag: str | None = None) -> None:
         """Write columns of an audience row.
 
         With `etag` only if the row is still at that version, else SomebodyElseChangedIt. RowGone when
         the row was deleted: it is never made again.
         """
 
-    def create_audience(self, row_id: str, values: Mapping[str, Any], *, owner: str | None) -> bool:
+    def create_audience(self, row_id: str, values: Changes, *, owner: str | None) -> bool:
         """Create an audience row under this id, owned by `owner`; False when it is there already."""
 
     def attach_left_out(self, row_id: str, content: Iterable[bytes]) -> None:
         """Store the list of members left out (CSV, UTF-8) in the row's file column, replacing an earlier one."""
 
-    def write_result(self, ref: SegmentRef, changes: Mapping[str, Any]) -> None:
+    def write_result(self, ref: SegmentRef, changes: Changes) -> None:
         """Write result columns of the segment record; a record or columns that are gone are passed over."""
 
     def pending_audiences(self, since: datetime) -> list[str]:
@@ -102,7 +104,7 @@ class Records(Protocol):
     def sign_in_row_of(self, user_id: str) -> str | None:
         """Return the id of the user's newest sign-in row; None when there is none."""
 
-    def update_sign_in(self, row_id: str, changes: Mapping[str, Any], *, etag: str | None = None) -> None:
+    def update_sign_in(self, row_id: str, changes: Changes, *, etag: str | None = None) -> None:
         """Write columns of a sign-in row; as `update_audience`."""
 
 
@@ -255,6 +257,7 @@ class Message:
     fence: int | None = None
     table: str = ""
     correlation: str = ""
+    attempt: int = 0  # how often this same message came back
 
 
 class Queue(Protocol):

@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import ConfigurationWrong
+
+_KEY_BYTES = 32  # AES-256
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _version(value: str) -> str:
-    if len(value) != 6 or not value.isdigit():
+    if not re.fullmatch(r"20\d{4}", value):
         raise ValueError("must be a version like 202608")
     return value
 
@@ -89,7 +92,7 @@ def _keys(value: str) -> tuple[tuple[str, bytes], ...]:
             key = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
             raise ValueError("must be id:base64, several separated by commas") from error
-        if not key_id or len(key) != 32:
+        if not key_id or len(key) != _KEY_BYTES:
             raise ValueError("must hold keys of 32 bytes, each written id:base64")
         keys.append((key_id, key))
     return tuple(keys)
@@ -141,6 +144,7 @@ class Settings:
     confirm_patience_hours: float
     new_audience_seconds: float
     new_audience_patience_seconds: float
+    create_claim_seconds: float
     overdue_seconds: float
     part_members: int
     retention_days: float
@@ -218,6 +222,7 @@ NAMES: dict[str, Setting] = {
     "confirm_longest_seconds": Setting("CONFIRM_LONGEST_SECONDS", "1800", _number(0.1, 86400)),
     "confirm_patience_hours": Setting("CONFIRM_PATIENCE_HOURS", "72", _number(0.01, 720)),
     "new_audience_seconds": Setting("NEW_AUDIENCE_SECONDS", "5", _number(0, 300)),
+    "create_claim_seconds": Setting("CREATE_CLAIM_SECONDS", "180", _number(1, 3600)),
     "overdue_seconds": Setting("OVERDUE_SECONDS", "900", _number(1, 86400)),
     "new_audience_patience_seconds": Setting("NEW_AUDIENCE_PATIENCE_SECONDS", "600", _number(5, 3600)),
     "part_members": Setting("PART_MEMBERS", "50000", _whole(1, 500000)),

@@ -110,7 +110,12 @@ class Job:
         """Return this job at its end; `failed_at` remembers where it was."""
         return replace(self, step=Step.DONE, due=None, finished=now, failed_at=self.step, cursor="")
 
-    def showing(self, changes: Mapping[str, Any], *, result: bool = False) -> "Job":
+    def read_anew(self) -> "Job":
+        """Return this job at the start of a fresh reading; what was read so far is left to upkeep."""
+        fresh = replace(self, round=self.round + 1, parts=0, opted_out_parts=0, members_read=0, has_ids=False)
+        return replace(fresh, batch=0, sent=0, refused=0).moved_to(Step.CHECK)
+
+    def showing(self, changes: Mapping[Any, Any], *, result: bool = False) -> "Job":
         """Return this job with these columns to be shown on its row, and on the segment record when `result`."""
         shown = self.shown | {str(column): _plain(value) for column, value in changes.items()}
         return replace(self, shown=shown, owes_row=True, owes_result=self.owes_result or result)

@@ -1,0 +1,60 @@
+"""A segment that is marked for it goes live: the row is created, as the person who set the mark."""
+
+from dataclasses import replace
+from uuid import NAMESPACE_URL, uuid5
+
+from shared.dataverse.schema import Audience as Column
+from shared.dataverse.schema import Command, Origin, Result, Status
+from shared.domain.segments import SegmentRef
+from shared.domain.waiting import pause
+from shared.errors import RowGone, TryAgainLater
+from shared.logs import correlated, get_logger
+from shared.pipeline import sentences
+from shared.ports import Clock, Message, Queue, Records
+
+logger = get_logger(__name__)
+
+
+class GoingLive:
+    """Creates at most one row per going-live event."""
+
+    def __init__(self, records: Records, queue: Queue, clock: Clock) -> None:
+        self._records, self._queue, self._clock = records, queue, clock
+
+    def handle(self, message: Message) -> None:
+        """Look at the segment record a message names, and create the row if its mark asks for it. Safe to repeat."""
+        with correlated(message.correlation or message.id):
+            try:
+                self._look(SegmentRef(message.table, message.id), message.correlation)
+            except RowGone:
+                return
+            except TryAgainLater as error:
+                wait = pause(message.attempt + 1, error.after_seconds, self._clock.dice())
+                if wait is not None:
+                    self._queue.send(replace(message, attempt=message.attempt + 1), delay_seconds=wait)
+
+    def _look(self, ref: SegmentRef, correlation: str) -> None:
+        mark = self._records.live_mark(ref)
+        if mark is None or not mark.wanted or not mark.is_live:
+            return
+        if mark.set_by is None:
+            self._records.write_result(ref, {Result.STATUS: Status.FAILED, Result.MESSAGE: sentences.LIVE_WITHOUT_USER})
+            return
+        # Dataverse may run the step twice for one change; both carry the same correlation id.
+        row_id = str(uuid5(NAMESPACE_URL, f"lima:{ref.table}:{ref.id}:{correlation}"))
+        values = {
+            Column.NAME: mark.segment_name[:100],
+            Column.SEGMENT_TABLE: ref.table,
+            Column.SEGMENT_ID: ref.id,
+            Column.SEGMENT_NAME: mark.segment_name[:200],
+            Column.STATUS: Status.REQUESTED,
+            Column.MESSAGE: sentences.REQUESTED,
+            Column.COMMAND: Command.CREATE,
+            Column.ORIGIN: Origin.WENT_LIVE,
+            Column.AD_ACCOUNT: mark.ad_account,
+            Column.AD_ACCOUNT_NAME: mark.ad_account_name,
+            Column.CORRELATION: correlation,
+        }
+        if self._records.create_audience(row_id, values, owner=mark.set_by):
+            logger.info("A marked segment went live", extra={"action": "segment-went-live", "job": row_id})
+        self._queue.send(Message("audience", row_id, correlation=correlation))

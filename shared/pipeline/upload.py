@@ -1,0 +1,115 @@
+"""Step upload: send the member list in batches, several at a time, and read every element's answer."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.dataverse.schema import Audience as Column
+from shared.dataverse.schema import Status
+from shared.domain.jobs import Job, Step
+from shared.errors import AudienceGone, TryAgainLater, UnexpectedAnswer
+from shared.logs import get_logger
+from shared.pipeline import sentences
+from shared.pipeline.files import MEMBER_LIST
+from shared.pipeline.moves import Move, Progress
+from shared.pipeline.tokens import TokenKeeper
+from shared.ports import BatchOutcome, Clock, Files, LinkedIn, RangeReader
+
+logger = get_logger(__name__)
+
+DIGEST = 32
+NEW_AUDIENCE_PAUSE = 10.0
+
+
+class Upload:
+    """Adds all members of the list. A batch that was sent before is sent again without harm."""
+
+    def __init__(
+        self,
+        linkedin: LinkedIn,
+        files: Files,
+        tokens: TokenKeeper,
+        clock: Clock,
+        *,
+        batch_size: int,
+        parallel: int,
+        patience: timedelta,
+    ) -> None:
+        """Send `batch_size` members a call, `parallel` calls at once; a new audience may be unknown for `patience`."""
+        self._linkedin, self._files, self._tokens, self._clock = linkedin, files, tokens, clock
+        self._batch_size, self._parallel, self._patience = batch_size, parallel, patience
+
+    def __call__(self, job: Job, progress: Progress, until: datetime) -> Move:
+        """Move to confirm once every batch has its answer; come back when the time is up."""
+        try:
+            members = self._files.open(f"{job.folder()}/{MEMBER_LIST}")
+        except FileNotFoundError:
+            return Move(job.read_anew())  # it waited for a person longer than lists are kept
+        batches = -(-members.size // (DIGEST * self._batch_size))
+        reasons: Counter[str] = Counter()
+        for outcome in self._outcomes(job, members, batches):
+            reasons.update(outcome.reasons)
+            job = job.went_on(batch=job.batch + 1, sent=job.sent + outcome.accepted, refused=job.refused + outcome.refused)
+            if job.batch < batches:
+                job = progress(job, _shown(job, batches))
+            if self._clock.now() >= until and job.batch < batches:
+                return Move(job)
+        if reasons:
+            logger.warning("LinkedIn refused members", extra={"action": "members-refused", "reasons": dict(reasons)})
+        if job.refused and not job.sent:
+            raise UnexpectedAnswer(sentences.ALL_REFUSED.format(reasons="; ".join(reasons) or "no reason given"))
+        return Move(self._building(job))
+
+    def _outcomes(self, job: Job, members: RangeReader, batches: int) -> Iterator[BatchOutcome]:
+        """Yield the answers in the order of the batches while the next ones are under way.
+
+        Batches are begun only as fast as answers are taken, so what is stopped here was at most sent, never lost.
+        """
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="upload") as pool:
+            under_way: deque[Future[BatchOutcome]] = deque()
+            ahead = iter(range(job.batch, batches))
+            try:
+                for _ in range(batches - job.batch):
+                    while len(under_way) < self._parallel and (number := next(ahead, None)) is not None:
+                        size = DIGEST * self._batch_size
+                        under_way.append(pool.submit(self._send, job, members.read(number * size, size)))
+                    yield under_way.popleft().result()
+            finally:
+                for future in under_way:
+                    future.cancel()
+
+    def _send(self, job: Job, digests: bytes) -> BatchOutcome:
+        outcome = self._tokens.call(job.signs_in_as, lambda token: self._linkedin.add_members(token, job.audience_id, digests))
+        if outcome is None:
+            self._explain_unknown(job)
+        assert outcome is not None  # noqa: S101  _explain_unknown always raises
+        return outcome
+
+    def _explain_unknown(self, job: Job) -> None:
+        """Raise: a new audience needs a while to spread at LinkedIn, an older one was deleted."""
+        if job.created_at is not None and self._clock.now() - job.created_at < self._patience:
+            raise TryAgainLater("LinkedIn does not know the new audience yet.", NEW_AUDIENCE_PAUSE)
+        raise AudienceGone(sentences.AUDIENCE_DELETED)
+
+    def _building(self, job: Job) -> Job:
+        now = self._clock.now()
+        return (
+            replace(job, upload_finished=now)
+            .moved_to(Step.CONFIRM)
+            .showing(
+                {
+                    Column.STATUS: Status.BUILDING,
+                    Column.MESSAGE: sentences.BUILDING,
+                    Column.PROGRESS: 95,
+                    Column.SENT: job.sent,
+                    Column.REFUSED: job.refused,
+                },
+                result=True,
+            )
+        )
+
+
+def _shown(job: Job, batches: int) -> dict[str, object]:
+    return {Column.SENT: job.sent, Column.REFUSED: job.refused, Column.PROGRESS: 50 + 45 * job.batch // batches}

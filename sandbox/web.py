@@ -23,11 +23,13 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 import requests.adapters
@@ -180,8 +182,6 @@ class Simulator:
 
     def crashed(self, error: Exception) -> Response:
         """Return the answer to a defect of the simulator itself; it is also printed."""
-        import traceback
-
         traceback.print_exception(error, file=sys.stderr)
         return json_response({"message": f"simulator defect: {error!r}"}, 599)
 
@@ -308,8 +308,6 @@ class InProcess(requests.adapters.BaseAdapter):
         """Answer a prepared request from the simulator; a dropped connection is a ConnectionError."""
         path, _, query = (request.path_url or "/").partition("?")
         body = request.body or b""
-        from urllib.parse import unquote, urlsplit
-
         parts = urlsplit(request.url or "")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
@@ -367,15 +365,24 @@ class _Server(ThreadedWSGIServer):
             super().handle_error(request, client_address)
 
 
-def make_server(simulator: Simulator, port: int, certificate: str, key: str) -> BaseWSGIServer:
-    """Return an HTTPS server on loopback, not yet serving; port 0 picks a free one (`server.port`)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+def make_server(simulator: Simulator, port: int, certificate: str = "", key: str = "") -> BaseWSGIServer:
+    """Return a server on loopback, not yet serving; port 0 picks a free one (`server.port`). Without a certificate: plain HTTP."""
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
     return _Server("127.0.0.1", port, simulator, handler=_QuietHandler, ssl_context=context)
 
 
 def serve(simulator: Simulator, port: int, certificate: str, key: str) -> None:
-    """Serve until the process is ended; print one JSON line with the address once it listens."""
+    """Serve until the process is ended; print one JSON line with the addresses once it listens.
+
+    `url` is HTTPS, for programs. `plain_url` is the same simulator without TLS, for a person's browser, which would
+    warn of the throw-away certificate.
+    """
+    plain = make_server(simulator, 0)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
     server = make_server(simulator, port, certificate, key)
-    print(json.dumps({"ready": simulator.name, "url": f"https://127.0.0.1:{server.port}"}), flush=True)
+    addresses = {"url": f"https://127.0.0.1:{server.port}", "plain_url": f"http://127.0.0.1:{plain.port}"}
+    print(json.dumps({"ready": simulator.name, **addresses}), flush=True)
     server.serve_forever()

@@ -33,6 +33,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 import requests.adapters
+from urllib3 import HTTPHeaderDict
 from urllib3.response import HTTPResponse
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
@@ -115,7 +116,7 @@ class Fault:
         return True
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  it is an answer, not a failure
     """An error answer of the imitated service; each simulator's errors.py derives from it."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
@@ -127,7 +128,7 @@ class Refusal(Exception):
         return json_response(self.body, self.status, self.headers)
 
 
-class Dropped(Exception):
+class Dropped(Exception):  # noqa: N818  it is planned, not a failure
     """The connection is to be closed without an answer."""
 
 
@@ -230,7 +231,7 @@ class Simulator:
             return refusal.response()
         except Dropped:
             raise
-        except Exception as error:  # a defect of the simulator must reach its author, not look like the service
+        except Exception as error:  # noqa: BLE001  a defect must reach its author, not look like the service
             return self.crashed(error)
 
     def _faulty(self, fault: Fault, request: Request) -> Response:
@@ -270,7 +271,7 @@ def count_elements(request: Request, count: int) -> None:
     request.environ["sandbox.elements"] = count
 
 
-def _control(simulator: Simulator, request: Request) -> Response:
+def _control(simulator: Simulator, request: Request) -> Response:  # noqa: PLR0911  one line per address
     what = request.path.removeprefix(CONTROL)
     match request.method, what:
         case "GET", "health":
@@ -288,7 +289,7 @@ def _control(simulator: Simulator, request: Request) -> Response:
         case "POST", "clock":
             simulator.clock.advance(float(request.get_json()["advance"]))
         case "GET", "routes":
-            return json_response([{"method": r.method, "path": r.path, "about": r.about} for _, r in simulator._routes])
+            return json_response([{"method": r.method, "path": r.path, "about": r.about} for r in simulator.routes()])
         case "POST", name if name.removeprefix("do/") in simulator.actions():
             action = simulator.actions()[name.removeprefix("do/")]
             return json_response({"result": action(**(request.get_json(silent=True) or {}))})
@@ -304,7 +305,7 @@ class InProcess(requests.adapters.BaseAdapter):
         super().__init__()
         self.simulator = simulator
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
         """Answer a prepared request from the simulator; a dropped connection is a ConnectionError."""
         path, _, query = (request.path_url or "/").partition("?")
         body = request.body or b""
@@ -331,7 +332,10 @@ class InProcess(requests.adapters.BaseAdapter):
         except Dropped as error:
             raise requests.ConnectionError("dropped by the simulator", request=request) from error
         raw = HTTPResponse(
-            BytesIO(answer.get_data()), headers=list(answer.headers.items()), status=answer.status_code, preload_content=False
+            BytesIO(answer.get_data()),
+            headers=HTTPHeaderDict(list(answer.headers.items())),
+            status=answer.status_code,
+            preload_content=False,
         )
         return requests.adapters.HTTPAdapter().build_response(request, raw)
 
@@ -345,7 +349,7 @@ class _QuietHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def log(self, type: str, message: str, *args: Any) -> None:
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  werkzeug's name
         """Stay silent: the call log has it all."""
 
     def setup(self) -> None:
@@ -359,14 +363,14 @@ class _Server(ThreadedWSGIServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or a connection cut on purpose, is no news."""
+        """Say nothing of a client that went away, or of a connection cut on purpose."""
         error = sys.exception()
         if not isinstance(error, OSError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
 def make_server(simulator: Simulator, port: int, certificate: str = "", key: str = "") -> BaseWSGIServer:
-    """Return a server on loopback, not yet serving; port 0 picks a free one (`server.port`). Without a certificate: plain HTTP."""
+    """Return a server on loopback, not yet serving: HTTPS with a certificate, else HTTP. Port 0 picks one (`server.port`)."""
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

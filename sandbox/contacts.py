@@ -29,7 +29,7 @@ _YES = frozenset({"yes", "true", "1", "do not allow"})
 _INACTIVE = frozenset({"inactive", "1"})
 
 
-class UnreadableFile(ValueError):
+class UnreadableFileError(ValueError):
     """The file is not a list of contacts; the message says what is missing."""
 
 
@@ -49,7 +49,7 @@ def parse_contacts(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
     rows = iter(lines)
     headings = [_HEADINGS.get(heading.strip().lower()) for heading in next(rows, [])]
     if "emailaddress1" not in headings:
-        raise UnreadableFile(
+        raise UnreadableFileError(
             f"The file has no column for the email address. Name it 'emailaddress1' or 'Email'; known columns: {', '.join(COLUMNS)}."
         )
     for number, cells in enumerate(rows, start=1):

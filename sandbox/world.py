@@ -128,17 +128,17 @@ class World:
     @property
     def dataverse(self) -> Remote:
         """The Dataverse simulator."""
-        return Remote(self.dataverse_child.url, self.certificates.ca, str(self.dataverse_child.facts["plain_url"]))
+        return Remote(self.dataverse_child.url, self.certificates.authority, str(self.dataverse_child.facts["plain_url"]))
 
     @property
     def linkedin(self) -> Remote:
         """The LinkedIn simulator."""
-        return Remote(self.linkedin_child.url, self.certificates.ca, str(self.linkedin_child.facts["plain_url"]))
+        return Remote(self.linkedin_child.url, self.certificates.authority, str(self.linkedin_child.facts["plain_url"]))
 
     @property
     def entra(self) -> Remote:
         """The Entra simulator."""
-        return Remote(self.entra_child.url, self.certificates.ca)
+        return Remote(self.entra_child.url, self.certificates.authority)
 
     @property
     def app_url(self) -> str:
@@ -175,7 +175,7 @@ class World:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a child that has to trust the sandbox's certificates."""
-        return child_environment(self.certificates.ca)
+        return child_environment(self.certificates.authority)
 
     # -------------------------------------------------------------- doing
 
@@ -224,10 +224,10 @@ def _simulator(name: str, folder: Path, certificates: Certificates) -> Child:
         name,
         [
             *(sys.executable, "-m", f"sandbox.{name}", "--port", "0"),
-            *("--certificate", certificates.certificate, "--key", certificates.key, *extra),
+            *("--certificate", certificates.server, "--key", certificates.key, *extra),
         ],
         log_file=folder / f"{name}.log",
-        env=child_environment(certificates.ca),
+        env=child_environment(certificates.authority),
         cwd=ROOT,
     )
 

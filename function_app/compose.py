@@ -1,0 +1,218 @@
+"""The composition root: settings become adapters, adapters become the pipeline, on first use.
+
+Nothing happens at import. What is made here lives as long as the process and serves all its threads.
+"""
+
+import os
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.logs import get_logger, set_up
+from shared.ports import Message
+
+if TYPE_CHECKING:
+    from shared.pipeline.door import Door
+    from shared.pipeline.going_live import GoingLive
+    from shared.pipeline.runner import Runner
+    from shared.pipeline.signin_desk import SignInDesk
+    from shared.pipeline.upkeep import Upkeep
+    from shared.settings import Settings
+
+logger = get_logger(__name__)
+
+
+class SystemClock:
+    """The machine's time in UTC, and its dice."""
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return datetime.now(UTC)
+
+    def dice(self) -> float:
+        """Return a number from 0 up to 1; it only spreads callers, so it need not be secret."""
+        return random.random()  # noqa: S311  spreads callers, guards nothing
+
+
+@dataclass(frozen=True)
+class Product:
+    """Everything the entry points use."""
+
+    settings: "Settings"
+    clock: SystemClock
+    door: "Door"
+    runner: "Runner"
+    going_live: "GoingLive"
+    sign_in_desk: "SignInDesk"
+    upkeep: "Upkeep"
+
+    def handle(self, message: Message) -> None:
+        """Hand a message of the queue to whoever does its kind of work."""
+        match message.kind:
+            case "audience":
+                self.runner.handle(message)
+            case "signin":
+                self.sign_in_desk.handle(message)
+            case "live":
+                self.going_live.handle(message)
+            case _:
+                logger.error("Dropped a message of an unknown kind", extra={"action": "message-unknown", "kind": message.kind})
+
+
+_lock = threading.Lock()
+_product: Product | None = None
+
+
+def product() -> Product:
+    """Return the product, made from the process's environment on the first call.
+
+    Raises ConfigurationWrong, naming everything that is missing or wrong, as long as it cannot be made.
+    """
+    global _product  # noqa: PLW0603  one per process is the point
+    with _lock:
+        if _product is None:
+            set_up()
+            _product = build(os.environ)
+        return _product
+
+
+def build(env: Mapping[str, str]) -> Product:
+    """Return a product made from these settings. Imports are here, so that the app itself starts fast."""
+    from shared.dataverse.auth import token_source  # noqa: PLC0415
+    from shared.dataverse.client import DataverseClient  # noqa: PLC0415
+    from shared.dataverse.members import DataverseMembers  # noqa: PLC0415
+    from shared.dataverse.records import DataverseRecords  # noqa: PLC0415
+    from shared.domain.jobs import Step  # noqa: PLC0415
+    from shared.domain.parts import Exclusions  # noqa: PLC0415
+    from shared.http import HttpClient  # noqa: PLC0415
+    from shared.linkedin.client import LinkedInClient  # noqa: PLC0415
+    from shared.linkedin.oauth import LinkedInOAuth  # noqa: PLC0415
+    from shared.pipeline.check import Check  # noqa: PLC0415
+    from shared.pipeline.collect import Collect  # noqa: PLC0415
+    from shared.pipeline.confirm import Confirm  # noqa: PLC0415
+    from shared.pipeline.create import Create  # noqa: PLC0415
+    from shared.pipeline.door import Door  # noqa: PLC0415
+    from shared.pipeline.going_live import GoingLive  # noqa: PLC0415
+    from shared.pipeline.plan import Plan  # noqa: PLC0415
+    from shared.pipeline.runner import Runner  # noqa: PLC0415
+    from shared.pipeline.signin_desk import SignInDesk  # noqa: PLC0415
+    from shared.pipeline.stretch import Desk, Pace  # noqa: PLC0415
+    from shared.pipeline.tokens import TokenKeeper  # noqa: PLC0415
+    from shared.pipeline.upkeep import Upkeep  # noqa: PLC0415
+    from shared.pipeline.upload import Upload  # noqa: PLC0415
+    from shared.pipeline.wait import Wait  # noqa: PLC0415
+    from shared.settings import Settings  # noqa: PLC0415
+    from shared.storage.connection import Connection  # noqa: PLC0415
+    from shared.storage.doorbells import TableDoorbells  # noqa: PLC0415
+    from shared.storage.files import BlobFiles  # noqa: PLC0415
+    from shared.storage.jobs import TableJobs  # noqa: PLC0415
+    from shared.storage.queue import StepQueue  # noqa: PLC0415
+    from shared.storage.signins import TableSignIns  # noqa: PLC0415
+    from shared.storage.tickets import TableTickets  # noqa: PLC0415
+
+    settings = Settings.from_env(env)
+    clock = SystemClock()
+
+    storage = Connection.from_env(env)
+    jobs, queue, files = TableJobs(storage), StepQueue(storage), BlobFiles(storage)
+    doorbells, tickets = TableDoorbells(storage), TableTickets(storage)
+    sign_ins = TableSignIns(storage, settings.signin_keys)
+
+    dataverse = DataverseClient(
+        HttpClient(settings.dataverse_url, name="Dataverse"), token_source(settings), parallel=settings.dataverse_parallel
+    )
+    records = DataverseRecords(dataverse, live_statuses=settings.live_statuses)
+    members = DataverseMembers(dataverse, settings)
+
+    linkedin = LinkedInClient(
+        HttpClient(settings.linkedin_api_url, name="LinkedIn"),
+        version=settings.linkedin_version,
+        source_platform=settings.linkedin_source_platform,
+        calls_per_minute=settings.linkedin_calls_per_minute,
+    )
+    oauth = LinkedInOAuth(
+        HttpClient(settings.linkedin_oauth_url, name="LinkedIn's sign-in"),
+        client_id=settings.linkedin_client_id,
+        client_secret=settings.linkedin_client_secret,
+    )
+    tokens = TokenKeeper(sign_ins, oauth, clock)
+
+    confirm = Confirm(
+        linkedin,
+        tokens,
+        clock,
+        first=settings.confirm_first_seconds,
+        longest=settings.confirm_longest_seconds,
+        patience=timedelta(hours=settings.confirm_patience_hours),
+    )
+    exclusions = Exclusions(
+        inactive=settings.exclude_inactive,
+        donotemail=settings.exclude_do_not_email,
+        donotbulkemail=settings.exclude_do_not_bulk_email,
+    )
+    steps = {
+        Step.CHECK: Check(records, members, snapshots_allowed=settings.allow_snapshots),
+        Step.COLLECT: Collect(members, files, clock, exclusions=exclusions, part_members=settings.part_members),
+        Step.PLAN: Plan(files, records, left_out_limit=settings.left_out_limit),
+        Step.WAIT: Wait(tokens),
+        Step.CREATE: Create(
+            linkedin,
+            tokens,
+            clock,
+            link=f"{settings.campaign_manager_url}/{{account}}{settings.campaign_manager_suffix}",
+            settle_seconds=settings.new_audience_seconds,
+            claim=timedelta(seconds=settings.create_claim_seconds),
+        ),
+        Step.UPLOAD: Upload(
+            linkedin,
+            files,
+            tokens,
+            clock,
+            batch_size=settings.linkedin_batch_size,
+            parallel=settings.linkedin_parallel,
+            patience=timedelta(seconds=settings.new_audience_patience_seconds),
+        ),
+        Step.CONFIRM: confirm,
+        Step.WATCH: confirm,
+    }
+    pace = Pace(step=timedelta(seconds=settings.step_seconds), progress=timedelta(seconds=settings.progress_seconds))
+    runner = Runner(Desk(jobs, records, queue, clock, pace), files, steps)
+    sign_in_desk = SignInDesk(
+        records=records,
+        sign_ins=sign_ins,
+        tickets=tickets,
+        oauth=oauth,
+        linkedin=linkedin,
+        tokens=tokens,
+        jobs=jobs,
+        runner=runner,
+        queue=queue,
+        clock=clock,
+        public_url=settings.public_url,
+    )
+    secrets = tuple(filter(None, (settings.webhook_secret, settings.webhook_secret_previous)))
+    return Product(
+        settings=settings,
+        clock=clock,
+        door=Door(doorbells, queue, clock, secrets, settings.dataverse_organization_id),
+        runner=runner,
+        going_live=GoingLive(records, queue, clock),
+        sign_in_desk=sign_in_desk,
+        upkeep=Upkeep(
+            jobs=jobs,
+            queue=queue,
+            records=records,
+            files=files,
+            doorbells=doorbells,
+            tickets=tickets,
+            sign_ins=sign_ins,
+            desk=sign_in_desk,
+            runner=runner,
+            clock=clock,
+            overdue_after=timedelta(seconds=settings.overdue_seconds),
+            retention=timedelta(days=settings.retention_days),
+        ),
+    )

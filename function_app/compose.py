@@ -79,11 +79,19 @@ def product() -> Product:
         return _product
 
 
-def build(env: Mapping[str, str]) -> Product:
+def build(env: Mapping[str, str]) -> Product:  # noqa: PLR0915  one line per part, read top to bottom
     """Return a product made from these settings. Imports are here, so that the app itself starts fast."""
+    from shared.dataverse.members import DataverseMembers  # noqa: PLC0415
+    from shared.storage.connection import Connection  # noqa: PLC0415
+    from shared.storage.doorbells import TableDoorbells  # noqa: PLC0415
+    from shared.storage.files import BlobFiles  # noqa: PLC0415
+    from shared.storage.jobs import TableJobs  # noqa: PLC0415
+    from shared.storage.queue import StepQueue  # noqa: PLC0415
+    from shared.storage.signins import TableSignIns  # noqa: PLC0415
+    from shared.storage.tickets import TableTickets  # noqa: PLC0415
+
     from shared.dataverse.auth import token_source  # noqa: PLC0415
     from shared.dataverse.client import DataverseClient  # noqa: PLC0415
-    from shared.dataverse.members import DataverseMembers  # noqa: PLC0415
     from shared.dataverse.records import DataverseRecords  # noqa: PLC0415
     from shared.domain.jobs import Step  # noqa: PLC0415
     from shared.domain.parts import Exclusions  # noqa: PLC0415
@@ -105,13 +113,6 @@ def build(env: Mapping[str, str]) -> Product:
     from shared.pipeline.upload import Upload  # noqa: PLC0415
     from shared.pipeline.wait import Wait  # noqa: PLC0415
     from shared.settings import Settings  # noqa: PLC0415
-    from shared.storage.connection import Connection  # noqa: PLC0415
-    from shared.storage.doorbells import TableDoorbells  # noqa: PLC0415
-    from shared.storage.files import BlobFiles  # noqa: PLC0415
-    from shared.storage.jobs import TableJobs  # noqa: PLC0415
-    from shared.storage.queue import StepQueue  # noqa: PLC0415
-    from shared.storage.signins import TableSignIns  # noqa: PLC0415
-    from shared.storage.tickets import TableTickets  # noqa: PLC0415
 
     settings = Settings.from_env(env)
     clock = SystemClock()

@@ -121,6 +121,8 @@ def _start(folder: Path, ports: Sequence[int], *, in_memory: bool) -> Child:
     # The Python clients send a newer API version than any Azurite knows.
     options = ["--skipApiVersionCheck", *(["--inMemoryPersistence"] if in_memory else ["--location", folder])]
     numbers = [f"--{service.lower()}Port={port}" for service, port in zip(SERVICES, ports, strict=True)]
+    # Its own 5 seconds end just when a client that pauses between two steps sends again.
+    numbers += [f"--{service.lower()}KeepAliveTimeout=75" for service in SERVICES]
     args = [*program, *options, *numbers]
     return Child.start("azurite", args, log_file=folder / "azurite.log", env=child_environment(), cwd=folder, ready=_listening)
 

@@ -86,9 +86,10 @@ class QueueListener:
             with suppress(asyncio.CancelledError):
                 await self._receiving
 
-    async def finish(self) -> None:
-        """Wait until every message received has been dealt with."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def finish(self, seconds: float) -> None:
+        """Wait until every message received has been dealt with, but not longer than this; what is not goes on."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def _receive(self) -> None:
         pause, reachable = self.pace.shortest_poll, False
@@ -107,6 +108,7 @@ class QueueListener:
                     )
                 reachable, messages = False, []
             for message in messages:
+                self._busy += 1  # at once, not when the task gets its turn: the next batch depends on it
                 self._begin(self._deal_with(message))
             if messages:
                 pause = self.pace.shortest_poll
@@ -142,17 +144,22 @@ class QueueListener:
             say("Error", f"A message of {self.queue} was left alone and will come again.", reason=repr(error))
 
     async def _deal_with(self, message: Message) -> None:
-        fault = self.plan.strike(ON_ARRIVAL, self.queue)
-        self._tell(fault, message)
-        async with _Lease(self, message) as lease:
-            if fault and fault.kind == "deliver-late":
-                await asyncio.sleep(fault.seconds)  # it takes no place meanwhile, so others pass it
-            self._busy += 1
-            try:
+        try:
+            fault = self.plan.strike(ON_ARRIVAL, self.queue)
+            self._tell(fault, message)
+            async with _Lease(self, message) as lease:
+                if fault and fault.kind == "deliver-late":
+                    await self._let_others_pass(fault.seconds)
                 await self._run(message, lease, fault)
-            finally:
-                self._busy -= 1
-                self._room.set()
+        finally:
+            self._busy -= 1
+            self._room.set()
+
+    async def _let_others_pass(self, seconds: float) -> None:
+        self._busy -= 1
+        self._room.set()
+        await asyncio.sleep(seconds)
+        self._busy += 1
 
     async def _run(self, message: Message, lease: "_Lease", fault: Fault | None) -> None:
         if message.dequeue_count > self.rules.max_dequeue_count:

@@ -75,10 +75,8 @@ class Host:
         """Take nothing new, wait for what runs, and tell what had to be left."""
         for trigger in self._waiting():
             await trigger.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(until - time.monotonic(), 0)):
-                await asyncio.gather(*(listener.finish() for listener in self.listeners))
-        await self.http.stop(max(until - time.monotonic(), 0.1))
+        left = max(until - time.monotonic(), 0.1)
+        await asyncio.gather(self.http.stop(left), *(listener.finish(left) for listener in self.listeners))
         if not await self.invoker.wait_until_idle(max(until - time.monotonic(), 0.1)):
             say("Warning", f"The host ends while {self.invoker.running} functions run; their messages come again.")
         await self.accounts.close()

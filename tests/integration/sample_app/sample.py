@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 import time
 from datetime import timedelta
 
@@ -68,17 +69,24 @@ def forward(req: func.HttpRequest, out: func.Out[str]) -> func.HttpResponse:
     return func.HttpResponse(status_code=202)
 
 
+running: set[int] = set()
+
+
 @app.queue_trigger(arg_name="message", queue_name="%WORK_QUEUE%", connection="AzureWebJobsStorage")
 def work(message: func.QueueMessage) -> None:
     """Do what the message says: note it, sleep, or fail."""
     text = message.get_body().decode()
     inserted, expires = message.insertion_time, message.expiration_time
     lives = expires - inserted if inserted and expires else timedelta(0)
-    note(queue="work", text=text, tries=message.dequeue_count, id=message.id, days=lives.days)
-    if text.startswith("fail"):
-        raise RuntimeError(f"asked to fail by {text}")
-    if text.startswith("sleep "):
-        time.sleep(float(text.split()[1]))
+    running.add(threading.get_ident())
+    note(began=text, tries=message.dequeue_count, days=lives.days, at_once=len(running))
+    try:
+        if text.startswith("fail"):
+            raise RuntimeError(f"asked to fail by {text}")
+        if text.startswith("sleep "):
+            time.sleep(float(text.split()[1]))
+    finally:
+        running.discard(threading.get_ident())
     note(done=text)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -38,6 +39,9 @@ MOST_OPERATIONS = 1_000  # of one batch
 _ALWAYS = {"Accept": "application/json", "OData-MaxVersion": "4.0", "OData-Version": "4.0", "If-None-Match": "null"}
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _AS_THEY_ARE = "$,()'=:;@/!*"
+_ID_PATTERN = b"'xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx',"
+_ID_PLACES = [place for place, sign in enumerate(_ID_PATTERN) if sign == ord("x")]
+_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 ROW_MISSING = frozenset({"0x80040217", "0x80060891"})
 ALREADY_THERE = frozenset({"0x80060892", "0x80040237", "0x80040333"})
@@ -45,8 +49,8 @@ VERSION_MISMATCH = "0x80060882"
 TOKEN_EXPIRED = "0x8005f101"  # noqa: S105  a code, not a token
 THROTTLED = frozenset({"0x80072321", "0x80072322", "0x80072326"})
 SQL_TROUBLE = frozenset({"0x80044150", "0x80044151"})
-PRIVILEGE = frozenset({"0x80040220", "0x80048306", "0x80040299", "0x80042f09"})
-NO_USER = frozenset({"0x80072560", "0x80040225", "0x80048405"})
+PRIVILEGE = frozenset({"0x80040220", "0x80048306", "0x80040299", "0x80048405"})
+NO_USER = frozenset({"0x80072560", "0x80040225"})
 UNKNOWN_SEGMENT = "0x8006088a"
 UNKNOWN_TABLE = "0x80041102"
 PLUGIN_THREW = frozenset({"0x80040265", "0x80040224"})
@@ -102,7 +106,7 @@ def quoted(text: str) -> str:
 
 
 def row(table_set: str, row_id: str) -> str:
-    """Return the path of a row; raises ConfigurationWrong when the id is none, so that nothing else gets into the path.
+    """Return the path of a row; raises UnexpectedAnswer when the id is none, so that nothing else gets into the path.
 
     >>> row("lists", "{0F8FAD5B-D9CB-469F-A165-70867728950E}")
     'lists(0f8fad5b-d9cb-469f-a165-70867728950e)'
@@ -155,12 +159,17 @@ def page_size(rows: int) -> dict[str, str]:
     return {"Prefer": f"odata.maxpagesize={min(rows, LARGEST_PAGE)}"}
 
 
-def ids_filter(key: str, ids: bytes) -> str:
-    """Return the filter for rows with these ids, packed 16 bytes each (at most IDS_PER_QUERY of them)."""
-    hexes = ids.hex(",", 16).split(",")
-    # Python groups hex digits from the right; with whole ids that is from the left as well.
-    written = ",".join(f"'{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}'" for h in hexes)
-    return f"Microsoft.Dynamics.CRM.In(PropertyName='{key}',PropertyValues=[{written}])"
+def with_ids(path: str, key: str, ids: bytes) -> str:
+    """Return a path that has options already, narrowed to rows with these ids, packed 16 bytes each (IDS_PER_QUERY at most).
+
+    The ids are written all at once, digit by digit into a pattern, because there may be a million of them.
+    """
+    digits = ids.hex().encode()
+    written = bytearray(_ID_PATTERN * (len(ids) // 16))
+    for digit, place in enumerate(_ID_PLACES):
+        written[place :: len(_ID_PATTERN)] = digits[digit::32]
+    values = written[:-1].decode("ascii")
+    return f"{path}&$filter=Microsoft.Dynamics.CRM.In(PropertyName='{key}',PropertyValues=%5B{values}%5D)"
 
 
 def batch(requests: Sequence[Request], boundary: str) -> Request:
@@ -212,7 +221,7 @@ class Fault:
     @property
     def row_is_missing(self) -> bool:
         """Tell whether the row is not there (rather than the table)."""
-        return self.status == 404 and self.code in ROW_MISSING
+        return self.status == HTTPStatus.NOT_FOUND and self.code in ROW_MISSING
 
     @property
     def is_already_there(self) -> bool:
@@ -222,12 +231,14 @@ class Fault:
     @property
     def token_was_refused(self) -> bool:
         """Tell whether a new token may help."""
-        return self.status == 401 or self.code == TOKEN_EXPIRED
+        return self.status == HTTPStatus.UNAUTHORIZED or self.code == TOKEN_EXPIRED
 
     @property
     def is_not_installed(self) -> bool:
         """Tell whether the environment does not know the table, column or action."""
-        return self.code in {UNKNOWN_SEGMENT, UNKNOWN_TABLE} or (self.status == 400 and bool(_UNKNOWN_COLUMN.search(self.message)))
+        return self.code in {UNKNOWN_SEGMENT, UNKNOWN_TABLE} or (
+            self.status == HTTPStatus.BAD_REQUEST and bool(_UNKNOWN_COLUMN.search(self.message))
+        )
 
     def details(self) -> str:
         """Return what support needs to find the request, in brackets."""
@@ -253,11 +264,11 @@ _REFUSAL = msgspec.json.Decoder(_Refusal)
 
 def fault(answer: Answer) -> Fault | None:
     """Return what an answer refuses; None when it refuses nothing. The body may be anything, HTML too."""
-    if answer.status < 400:
+    if answer.status < HTTPStatus.BAD_REQUEST:
         return None
     try:
         said = _REFUSAL.decode(answer.body).error
-    except msgspec.DecodeError:
+    except _NOT_JSON:
         said = _ErrorBody()
     return Fault(
         status=answer.status,
@@ -271,7 +282,7 @@ def fault(answer: Answer) -> Fault | None:
 def _code(written: Any) -> str:
     """Return an error code in lower-case hex; some places of the service write it as a signed decimal."""
     text = str(written).strip().lower()
-    if text.lstrip("-").isdigit() and text.isascii() and len(text) < 20:
+    if re.fullmatch(r"-?[0-9]{1,12}", text):
         return f"0x{int(text) & 0xFFFFFFFF:08x}" if int(text) else "0x0"
     return text if re.fullmatch(r"0x[0-9a-f]{1,8}", text) else ""
 
@@ -305,9 +316,10 @@ def check(answer: Answer, doing: str) -> None:
     """Raise the error that an answer stands for; do nothing when it is fine. `doing` ends "Dataverse could not ..."."""
     if found := fault(answer):
         raise error(found, doing)
-    if answer.status >= 300:
+    if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise UnexpectedAnswer(
-            f"Dataverse answered HTTP {answer.status} instead of letting the app {doing}. Check the setting DATAVERSE_URL, then try again."
+            f"Dataverse answered HTTP {answer.status} instead of letting the app {doing}. "
+            "Check the setting DATAVERSE_URL, then try again."
         )
 
 
@@ -322,7 +334,7 @@ def error(found: Fault, doing: str) -> AudienceSyncError:
 
 
 def _not_now(found: Fault, doing: str) -> AudienceSyncError | None:
-    if found.status == 429 or found.code in THROTTLED:
+    if found.status == HTTPStatus.TOO_MANY_REQUESTS or found.code in THROTTLED:
         return Throttled(
             f"Dataverse asked us to slow down {found.details()}. The step goes on by itself after a pause.", found.after_seconds
         )
@@ -330,30 +342,35 @@ def _not_now(found: Fault, doing: str) -> AudienceSyncError | None:
         return RemoteUnavailable(
             f"Dataverse's database was too busy to {doing} {found.details()}. The step is tried again.", found.after_seconds
         )
-    if found.code not in PLUGIN_THREW and (found.status >= 500 or found.status == 408) and found.status != 501:
+    if found.code not in PLUGIN_THREW and _may_pass(found.status):
         return RemoteUnavailable(
             f"Dataverse could not {doing} just now {found.details()}. The step is tried again.", found.after_seconds
         )
     return None
 
 
+def _may_pass(status: int) -> bool:
+    server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    return server_error or status == HTTPStatus.REQUEST_TIMEOUT
+
+
 def _for_an_administrator(found: Fault, doing: str) -> AudienceSyncError | None:
     if found.token_was_refused:
         return ConfigurationWrong(
-            f"Dataverse did not accept the app's token to {doing} {found.details()}. Ask your administrator to check that the app "
-            "registration has an enabled application user in this environment, then press Retry."
+            f"Dataverse did not accept the app's token to {doing} {found.details()}. Ask your administrator to check that the "
+            "app registration has an enabled application user in this environment, then press Retry."
         )
     if found.code in NO_USER:
         return ConfigurationWrong(
             f"The app has no enabled application user in this Dataverse environment, so it could not {doing} {found.details()}. "
-            "Ask your administrator to add one with the role LinkedIn Matched Audiences Worker, then press Retry."
+            "Ask your administrator to add one with the role that the installer made (docs/setup.md), then press Retry."
         )
-    if found.code in PRIVILEGE or found.status == 403:
+    if found.code in PRIVILEGE or found.status == HTTPStatus.FORBIDDEN:
         name = _PRIVILEGE_NAME.search(found.message)
         lacks = f"the privilege {name[0]}" if name else "a privilege"
         return ConfigurationWrong(
             f"The app's user in Dataverse lacks {lacks} to {doing} {found.details()}. Ask your administrator to give it the role "
-            "LinkedIn Matched Audiences Worker, then press Retry."
+            "that the installer made (docs/setup.md), then press Retry."
         )
     if found.is_not_installed:
         name = _NAMED.search(found.message)
@@ -366,7 +383,7 @@ def _for_an_administrator(found: Fault, doing: str) -> AudienceSyncError | None:
 
 
 def _conflict(found: Fault, doing: str) -> AudienceSyncError | None:
-    if found.status == 412 or found.code == VERSION_MISMATCH:
+    if found.status == HTTPStatus.PRECONDITION_FAILED or found.code == VERSION_MISMATCH:
         return SomebodyElseChangedIt(
             f"Somebody else changed the record while the app tried to {doing} {found.details()}. It is read again."
         )
@@ -395,7 +412,7 @@ def read_rows(answer: Answer, doing: str) -> tuple[list[dict[str, Any]], str | N
     check(answer, doing)
     try:
         found = _ROWS.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
+    except _NOT_JSON:
         raise _unreadable(doing) from None
     return found.value, found.next_link
 
@@ -410,13 +427,14 @@ def read_created(answer: Answer, doing: str) -> str:
 def _decoded(body: bytes, doing: str) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except _NOT_JSON:
         raise _unreadable(doing) from None
 
 
 def _unreadable(doing: str) -> UnexpectedAnswer:
     return UnexpectedAnswer(
-        f"Dataverse answered the attempt to {doing} with something that cannot be read. Try again; if it happens again, report it."
+        f"Dataverse answered the attempt to {doing} with something that cannot be read. Try again; "
+        "if it happens again, report it."
     )
 
 
@@ -428,8 +446,8 @@ def next_path(base_url: str, link: str) -> str:
     """
     if not link.lower().startswith(base_url.lower() + "/api/data/v"):
         raise UnexpectedAnswer(
-            "Dataverse named a next page on another address, which is never followed. Check that the setting DATAVERSE_URL is the "
-            "environment's own address, then try again."
+            "Dataverse named a next page on another address, which is never followed. Check that the setting DATAVERSE_URL is "
+            "the environment's own address, then try again."
         )
     return link[len(base_url) :]
 
@@ -468,7 +486,9 @@ def _part(body: bytes, start: int, end: int) -> Answer:
     lines = body[status_at:headers_end].decode("latin-1").split("\r\n")
     status = re.match(r"HTTP/1\.\d (\d{3})", lines[0])
     if head < 0 or status is None:
-        raise UnexpectedAnswer("Dataverse answered a batch with something that cannot be read. Try again; if it happens again, report it.")
+        raise UnexpectedAnswer(
+            "Dataverse answered a batch with something that cannot be read. Try again; if it happens again, report it."
+        )
     headers = Headers(line.split(":", 1) for line in lines[1:] if ":" in line)
     return Answer(int(status[1]), headers, b"" if blank < 0 else body[blank + 4 : end].removesuffix(b"\r\n"))
 

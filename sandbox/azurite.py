@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -150,6 +151,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.install:
         print("Azurite is installed." if installed else "Azurite is already installed.")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     azurite = Azurite.start(options.folder.resolve(), in_memory=False)
     print(json.dumps({"ready": "azurite", "connection_string": azurite.connection_string}), flush=True)
     try:

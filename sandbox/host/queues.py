@@ -75,9 +75,21 @@ class QueueListener:
         self._receiving: asyncio.Task[None] | None = None
         invoker.after_each.append(self._news.set)
 
-    def start(self) -> None:
-        """Begin to receive; the queue is created when it is missing."""
-        self._receiving = asyncio.create_task(self._receive())
+    async def start(self) -> None:
+        """Create the queue when it is missing, and begin to receive; without storage, keep trying."""
+        reachable = await self._create()
+        self._receiving = asyncio.create_task(self._receive(reachable=reachable))
+
+    async def _create(self) -> bool:
+        try:
+            await self.service.create(self.queue)
+        except (ServiceRefused, *Unreachable) as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _complain(self, error: BaseException) -> None:
+        say("Warning", f"The queue {self.queue} cannot be reached; trying again.", reason=str(error) or type(error).__name__)
 
     async def stop(self) -> None:
         """Receive no more; messages that run go on."""
@@ -91,22 +103,19 @@ class QueueListener:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    async def _receive(self) -> None:
-        pause, reachable = self.pace.shortest_poll, False
+    async def _receive(self, *, reachable: bool) -> None:
+        pause = self.pace.shortest_poll
         while True:
+            messages: list[Message] = []
             try:
                 if not reachable:
                     await self.service.create(self.queue)
                 messages = await self.service.receive(self.queue, self.rules.batch_size, self.pace.lease)
                 reachable = True
             except (ServiceRefused, *Unreachable) as error:
-                if reachable or pause == self.pace.shortest_poll:
-                    say(
-                        "Warning",
-                        f"The queue {self.queue} cannot be read; trying again.",
-                        reason=str(error) or type(error).__name__,
-                    )
-                reachable, messages = False, []
+                if reachable:
+                    self._complain(error)
+                reachable = False
             for message in messages:
                 self._busy += 1  # at once, not when the task gets its turn: the next batch depends on it
                 self._begin(self._deal_with(message))

@@ -66,7 +66,7 @@ class Host:
                 asyncio.get_running_loop().add_signal_handler(number, asked_to_end.set)
         url = await self.http.start(port)
         for trigger in self._waiting():
-            trigger.start()
+            await trigger.start()
         print(json.dumps({"ready": self.name, "url": url, "functions": [f.name for f in self.functions]}), flush=True)
         await asked_to_end.wait()
         await self._end(time.monotonic() + grace)

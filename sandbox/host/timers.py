@@ -24,7 +24,7 @@ class Timer:
         self._last = self.now()
         self._ticking: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to run at the schedule's moments, and at once when the binding says runOnStartup."""
         self._ticking = asyncio.create_task(self._tick())
 

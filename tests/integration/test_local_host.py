@@ -144,7 +144,7 @@ def host(start: Start) -> Iterator[LocalHost]:
 
 def test_the_ready_line_names_the_address_and_every_function(host: LocalHost) -> None:
     """Whoever starts the host knows at once whether the app is whole."""
-    functions = ["echo", "fixed", "forward", "locked", "mirror", "parse", "tick", "work", "yearly"]
+    functions = ["echo", "fixed", "forward", "locked", "mirror", "parse", "slow", "tick", "work", "yearly"]
 
     assert host.child.url.startswith("http://127.0.0.1:")
     assert host.child.facts["functions"] == functions
@@ -391,6 +391,27 @@ def test_an_orderly_end_lets_running_messages_finish(start: Start) -> None:
     assert host.left() == (0 if host.notes(done="too late") else 1)
 
 
+def test_an_orderly_end_answers_requests_under_way(start: Start) -> None:
+    """A caller whose request was taken gets its answer."""
+    with start() as host, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(host.call, "GET", "/api/slow/0.8")
+        until(lambda: host.call("GET", "/__sandbox__/runs").json().get("slow", {}).get("running"))
+        code = host.child.stop()
+
+    assert (code, answer.result().text) == (0, "done")
+
+
+def test_a_function_that_runs_too_long_ends_the_host(tmp_path: Path) -> None:
+    """`functionTimeout` restarts the process on Azure; here it ends, and says which function it was."""
+    app = APP + "import time\n@app.timer_trigger(arg_name='t', schedule='0 0 0 1 1 *', run_on_startup=True)\n"
+    (tmp_path / "function_app.py").write_text(app + "def stuck(t: func.TimerRequest) -> None:\n    time.sleep(60)\n", "utf-8")
+    (tmp_path / "host.json").write_text('{"functionTimeout": "00:00:01"}', "utf-8")
+    child = Child.start("host", [sys.executable, "-m", "sandbox.host", "--app", tmp_path], log_file=tmp_path / "log", cwd=ROOT)
+
+    assert child.wait(20) == runtime.TIMED_OUT
+    assert "Function stuck ran longer than 1 seconds" in child.log_text()
+
+
 def test_a_stuck_function_does_not_hold_up_the_end_for_ever(start: Start) -> None:
     """After the grace the host ends and says what it left; the message comes again elsewhere."""
     with start("--grace", "0.3") as host:
@@ -613,7 +634,7 @@ sys.exit(code)
     ended = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=30, check=True)
 
     listed = json.loads(ended.stdout)
-    assert len(listed) == 9
+    assert len(listed) == 10
     assert [binding["type"] for binding in listed[2]["bindings"]] == ["queue", "httpTrigger", "http"]
 
 

@@ -55,6 +55,13 @@ def parse(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(req.get_json()))
 
 
+@app.route(route="slow/{seconds}")
+def slow(req: func.HttpRequest) -> str:
+    """Take a while."""
+    time.sleep(float(req.route_params["seconds"]))
+    return "done"
+
+
 @app.route(route="locked", auth_level=func.AuthLevel.FUNCTION)
 async def locked(req: func.HttpRequest) -> func.HttpResponse:
     """Answer whoever has the key."""

@@ -104,6 +104,7 @@ def build(env: Mapping[str, str]) -> Product:  # noqa: PLR0915  one line per par
     from shared.pipeline.create import Create  # noqa: PLC0415
     from shared.pipeline.door import Door  # noqa: PLC0415
     from shared.pipeline.going_live import GoingLive  # noqa: PLC0415
+    from shared.pipeline.moves import StepFunction  # noqa: PLC0415
     from shared.pipeline.plan import Plan  # noqa: PLC0415
     from shared.pipeline.runner import Runner  # noqa: PLC0415
     from shared.pipeline.signin_desk import SignInDesk  # noqa: PLC0415
@@ -154,7 +155,7 @@ def build(env: Mapping[str, str]) -> Product:  # noqa: PLR0915  one line per par
         donotemail=settings.exclude_do_not_email,
         donotbulkemail=settings.exclude_do_not_bulk_email,
     )
-    steps = {
+    steps: dict[Step, StepFunction] = {
         Step.CHECK: Check(records, members, snapshots_allowed=settings.allow_snapshots),
         Step.COLLECT: Collect(members, files, clock, exclusions=exclusions, part_members=settings.part_members),
         Step.PLAN: Plan(files, records, left_out_limit=settings.left_out_limit),

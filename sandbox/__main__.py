@@ -104,7 +104,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     display = Display()
     with running(Options(plain_sign_in=True), tell=display.say) as world:
-        Run(world, _order(options)).prepare_without_sign_in()
+        Run(world, _order(options)).prepare(signed_in=False)
         _tell_addresses(world, display)
         _until_interrupted()
     return 0

@@ -50,7 +50,8 @@ def parse_contacts(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
     headings = [_HEADINGS.get(heading.strip().lower()) for heading in next(rows, [])]
     if "emailaddress1" not in headings:
         raise UnreadableFileError(
-            f"The file has no column for the email address. Name it 'emailaddress1' or 'Email'; known columns: {', '.join(COLUMNS)}."
+            "The file has no column for the email address. Name it 'emailaddress1' or 'Email'; "
+            f"known columns: {', '.join(COLUMNS)}."
         )
     for number, cells in enumerate(rows, start=1):
         if any(cell.strip() for cell in cells):

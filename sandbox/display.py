@@ -128,7 +128,7 @@ def _requests_table(outcome: Outcome) -> Table:
 
 def _word(column: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     if column == "lima_linkedinstatus":
         return STATUS_WORDS.get(value, str(value))
     return f"{value:,}" if isinstance(value, int) else str(value)

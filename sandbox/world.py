@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from sandbox.as_customer import install_solution, store_sign_in
 from sandbox.azurite import Azurite
 from sandbox.certificates import Certificates, make_authority
 from sandbox.processes import Child, child_environment
@@ -146,6 +146,11 @@ class World:
         return f"http://127.0.0.1:{self.host_port}"
 
     @property
+    def tab_folder(self) -> Path:
+        """Where the built tab is, if it was built."""
+        return ROOT / "solution" / "tab" / "dist"
+
+    @property
     def host(self) -> Child:
         """The function app's process, which is the worker."""
         if self.host_child is None:
@@ -181,8 +186,6 @@ class World:
 
     def install(self) -> None:
         """Install the solution as an administrator does, by the product's own installer."""
-        from sandbox.installing import install_solution  # noqa: PLC0415  the installer is the product's; loaded when wanted
-
         install_solution(self)
 
     def start_host(self) -> None:
@@ -202,20 +205,12 @@ class World:
 
     def store_sign_in(self, user_id: str, person: str = LINKEDIN_PERSON) -> None:
         """Give a Dynamics user a LinkedIn sign-in, as if they had signed in before."""
-        from shared.domain.signins import SignIn  # noqa: PLC0415  only this convenience knows the product
-        from shared.storage.connection import Connection  # noqa: PLC0415
-        from shared.storage.signins import TableSignIns  # noqa: PLC0415
-
-        granted = self.linkedin.do("grant", person=person)
-        now = datetime.now(UTC)
-        sign_in = SignIn.from_grant(user_id, granted, now)
-        key = ("sandbox", base64.b64decode(self.signin_key))
-        TableSignIns(Connection.from_env({"AzureWebJobsStorage": self.azurite.connection_string}), (key,)).save(sign_in)
+        store_sign_in(self, user_id, person)
 
     def row(self, table: str, row_id: str) -> dict[str, Any] | None:
         """Return a row of Dataverse as it is stored, without a request that would count."""
-        found: dict[str, Any] | None = self.dataverse.do("row", table=table, id=row_id)
-        return found
+        rows: list[dict[str, Any]] = self.dataverse.do("table", name=table)
+        return next((row for row in rows if row.get(f"{table}id") == row_id), None)
 
 
 def _simulator(name: str, folder: Path, certificates: Certificates) -> Child:

@@ -26,6 +26,7 @@ from sandbox.host.settings import QueueRules, connection_string, resolve
 
 _TRIES = 4
 _PAUSE = 0.25
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class QueueListener:
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._receiving: asyncio.Task[None] | None = None
+        self._stopping = False
         invoker.after_each.append(self._news.set)
 
     async def start(self) -> None:
@@ -92,11 +94,14 @@ class QueueListener:
         say("Warning", f"The queue {self.queue} cannot be reached; trying again.", reason=str(error) or type(error).__name__)
 
     async def stop(self) -> None:
-        """Receive no more; messages that run go on."""
+        """Receive no more; messages that run go on, and what a request under way still brings is shown again at once."""
+        self._stopping = True
+        self._news.set()
+        self._room.set()
         if self._receiving:
-            self._receiving.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._receiving
+            done, _ = await asyncio.wait((self._receiving,), timeout=_PATIENCE)
+            if not done:
+                self._receiving.cancel()
 
     async def finish(self, seconds: float) -> None:
         """Wait until every message received has been dealt with, but not longer than this; what is not goes on."""
@@ -105,7 +110,7 @@ class QueueListener:
 
     async def _receive(self, *, reachable: bool) -> None:
         pause = self.pace.shortest_poll
-        while True:
+        while not self._stopping:
             messages: list[Message] = []
             try:
                 if not reachable:
@@ -117,8 +122,7 @@ class QueueListener:
                     self._complain(error)
                 reachable = False
             for message in messages:
-                self._busy += 1  # at once, not when the task gets its turn: the next batch depends on it
-                self._begin(self._deal_with(message))
+                self._begin(self._show_again(message) if self._stopping else self._deal_with(message))
             if messages:
                 pause = self.pace.shortest_poll
                 await self._until_there_is_room()
@@ -138,37 +142,39 @@ class QueueListener:
         return min(pause * 1.5, self.pace.longest_poll)
 
     async def _until_there_is_room(self) -> None:
-        while self._busy > self.rules.new_batch_threshold:
+        while self._busy > self.rules.new_batch_threshold and not self._stopping:
             self._room.clear()
             await self._room.wait()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._busy += 1  # at once, not when the task gets its turn: the next batch depends on it
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
+        self._busy -= 1
+        self._room.set()
         if not task.cancelled() and (error := task.exception()):
             say("Error", f"A message of {self.queue} was left alone and will come again.", reason=repr(error))
 
     async def _deal_with(self, message: Message) -> None:
-        try:
-            fault = self.plan.strike(ON_ARRIVAL, self.queue)
-            self._tell(fault, message)
-            async with _Lease(self, message) as lease:
-                if fault and fault.kind == "deliver-late":
-                    await self._let_others_pass(fault.seconds)
-                await self._run(message, lease, fault)
-        finally:
-            self._busy -= 1
-            self._room.set()
+        fault = self.plan.strike(ON_ARRIVAL, self.queue)
+        self._tell(fault, message)
+        async with _Lease(self, message) as lease:
+            if fault and fault.kind == "deliver-late":
+                await self._let_others_pass(fault.seconds)
+            await self._run(message, lease, fault)
 
     async def _let_others_pass(self, seconds: float) -> None:
         self._busy -= 1
         self._room.set()
         await asyncio.sleep(seconds)
         self._busy += 1
+
+    async def _show_again(self, message: Message) -> None:
+        await self._persist(lambda: self.service.hide(self.queue, message, 0))
 
     async def _run(self, message: Message, lease: "_Lease", fault: Fault | None) -> None:
         if message.dequeue_count > self.rules.max_dequeue_count:

@@ -379,16 +379,20 @@ def test_no_more_messages_run_at_once_than_host_json_allows(start: Start) -> Non
 
 
 def test_an_orderly_end_lets_running_messages_finish(start: Start) -> None:
-    """SIGTERM: nothing new is taken, what runs is finished and deleted."""
-    with start() as host:
-        host.send("sleep 1")
-        until(lambda: host.notes(began="sleep 1"))
-        host.send("too late")
+    """SIGTERM: what runs is finished and deleted, and nothing that was not begun stays hidden."""
+    with start("--lease", "600") as host:
+        for number in range(8):
+            host.send(f"sleep 1 {number}")
+        until(lambda: host.notes(began="sleep 1 0"))
         code = host.child.stop()
+    with start("--lease", "600", queue=host.queue) as successor:
+        until(lambda: host.left() == 0)
 
+    first, second = ({str(note["done"]) for note in each.notes() if "done" in note} for each in (host, successor))
     assert code == 0
-    assert host.notes(done="sleep 1")
-    assert host.left() == (0 if host.notes(done="too late") else 1)
+    assert "sleep 1 0" in first
+    assert first | second == {f"sleep 1 {number}" for number in range(8)}
+    assert not first & second
 
 
 def test_an_orderly_end_answers_requests_under_way(start: Start) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import msal  # type: ignore[import-untyped]  # it ships no annotations
+import msal
 
 from shared.errors import ConfigurationWrong, RemoteUnavailable
 from shared.http import new_session

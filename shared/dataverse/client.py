@@ -114,10 +114,6 @@ class DataverseClient:
         """Create a row or change the one that is there. May be repeated."""
         protocol.check(self.send(protocol.request("PATCH", path, values, headers=headers)), doing)
 
-    def put(self, path: str, values: Mapping[str, Any], doing: str, *, headers: Mapping[str, str] | None = None) -> None:
-        """Replace a definition as a whole. May be repeated."""
-        protocol.check(self.send(protocol.request("PUT", path, values, headers=headers)), doing)
-
     def delete(self, path: str, doing: str, *, headers: Mapping[str, str] | None = None) -> bool:
         """Delete a row; False when it did not exist."""
         answer = self.send(protocol.request("DELETE", path, headers=headers))

@@ -17,6 +17,7 @@ from shared.domain.segments import KIND_OF_TABLE, Kind, Segment, SegmentRef
 from shared.errors import ConfigurationWrong, NotAllowed, SegmentNotFound, UnexpectedAnswer
 from shared.logs import get_logger
 from shared.ports import RangeReader, SourcePage
+from shared.settings import Settings
 
 logger = get_logger(__name__)
 
@@ -31,22 +32,18 @@ class DataverseMembers:
     def __init__(
         self,
         client: DataverseClient,
-        *,
-        page_size: int = protocol.LARGEST_PAGE,
-        realtime_segment_id: str = "segment",
-        live_statuses: frozenset[int] = frozenset({723270000, 723270004}),
-        exclude_opted_out: bool = True,
-        consent_purpose_id: str = "",
+        settings: Settings,
     ) -> None:
-        """Read over `client`; the others are the settings of the same names (docs/settings.md)."""
-        self._client, self._page_size = client, page_size
-        self._exclude_opted_out, self._purpose = exclude_opted_out, consent_purpose_id
+        """Read over `client` as the settings say."""
+        self._client, self._page_size = client, settings.dataverse_page_size
+        self._exclude_opted_out, self._purpose = settings.exclude_opted_out, settings.consent_purpose_id
+        size = self._page_size
         self._kinds: Mapping[Kind, SegmentKind] = {
             Kind.REALTIME: RealtimeSegments(
-                client, page_size=page_size, sent_id=realtime_segment_id, live_statuses=live_statuses
+                client, page_size=size, sent_id=settings.realtime_segment_id, live_statuses=settings.live_statuses
             ),
-            Kind.LIST: MarketingLists(client, page_size=page_size),
-            Kind.OUTBOUND: OutboundSegments(client, page_size=page_size),
+            Kind.LIST: MarketingLists(client, page_size=size),
+            Kind.OUTBOUND: OutboundSegments(client, page_size=size),
         }
 
     def look_up(self, ref: SegmentRef) -> Segment:

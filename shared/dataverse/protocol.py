@@ -75,9 +75,10 @@ def request(
 ) -> Request:
     """Return a request; `path` is below the API's address, or begins with a slash or a scheme and is taken as it is."""
     address = path if path.startswith("/") or "://" in path else API + path
-    if values is None:
-        return Request(method, address, _ALWAYS | dict(headers or {}))
-    return Request(method, address, _ALWAYS | _JSON | dict(headers or {}), msgspec.json.encode(plain(values)))
+    all_headers = _ALWAYS | (_JSON if values is not None else {}) | dict(headers or {})
+    if "If-Match" in all_headers:
+        del all_headers["If-None-Match"]  # the two conditions would contradict each other
+    return Request(method, address, all_headers, None if values is None else msgspec.json.encode(plain(values)))
 
 
 def query(path: str, **options: object) -> str:

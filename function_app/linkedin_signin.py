@@ -15,7 +15,6 @@ import azure.functions as func
 from function_app.compose import Product, product
 from function_app.pages import headers, page
 from shared.errors import AudienceSyncError, SignInNeeded, TryAgainLater
-from shared.linkedin.oauth import explain_refusal
 from shared.linkedin.oauth_state import StateProblem, read_state, sign_state, state_key
 from shared.logs import get_logger
 
@@ -77,6 +76,8 @@ def _problem(app: Product, state: str, ticket: str, nonce: str) -> str | None:
 
 
 def _refused(app: Product, ticket: str, error: str, description: str) -> func.HttpResponse:
+    from shared.linkedin.oauth import explain_refusal  # noqa: PLC0415  brings an HTTP library that a cold start need not load
+
     sentence = explain_refusal(error, description)
     if not app.sign_in_desk.refuse(ticket, sentence):
         return page("Nothing was changed", _OVER, status=410)

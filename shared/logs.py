@@ -22,7 +22,7 @@ _SECRETS = (
     (re.compile(r"(?i)(\"(?:access_token|refresh_token|client_secret|authvalue)\"\s*:\s*\")[^\"]*"), r"\1***"),
     (re.compile(r"\b[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\b"), "***"),
     (re.compile(r"\b[0-9a-fA-F]{64}\b"), "***"),
-    (re.compile(r"[^\s\"'<>()\[\]{},;:=@]+@[^\s\"'<>()\[\]{},;:=@]+"), "***"),
+    (re.compile(r"[^\s\"<>()\[\],;:]+@[^\s\"<>()\[\],;:]+"), "***"),
 )
 _ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _CHATTY = ("requests", "urllib3", "msal", "azure", "azure.core.pipeline.policies.http_logging_policy")

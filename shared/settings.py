@@ -44,9 +44,17 @@ def _yes_no(value: str) -> bool:
     return words[value.strip().lower()]
 
 
+def _parsed[T](kind: Callable[[str], T], value: str, what: str) -> T:
+    """Return the value as this kind; the error does not repeat it."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"must be {what}") from None
+
+
 def _number(least: float, most: float) -> Callable[[str], float]:
     def read(value: str) -> float:
-        number = float(value)
+        number = _parsed(float, value, "a number")
         if not least <= number <= most:
             raise ValueError(f"must be between {least:g} and {most:g}")
         return number
@@ -56,7 +64,7 @@ def _number(least: float, most: float) -> Callable[[str], float]:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(value: str) -> int:
-        number = int(value)
+        number = _parsed(int, value, "a whole number")
         if not least <= number <= most:
             raise ValueError(f"must be a whole number between {least} and {most}")
         return number
@@ -80,7 +88,7 @@ def _version(value: str) -> str:
 
 
 def _whole_list(value: str) -> frozenset[int]:
-    return frozenset(int(word) for word in value.replace(";", ",").split(",") if word.strip())
+    return frozenset(_parsed(int, word, "whole numbers, separated by commas") for word in value.split(",") if word.strip())
 
 
 def _keys(value: str) -> tuple[tuple[str, bytes], ...]:

@@ -1,15 +1,14 @@
 """A segment that is marked for it goes live: the row is created, as the person who set the mark."""
 
-from dataclasses import replace
 from uuid import NAMESPACE_URL, uuid5
 
 from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Command, Origin, Result, Status
 from shared.domain.segments import SegmentRef
-from shared.domain.waiting import pause
 from shared.errors import RowGone, TryAgainLater
 from shared.logs import correlated, get_logger
 from shared.pipeline import sentences
+from shared.pipeline.again import come_back
 from shared.ports import Clock, Message, Queue, Records
 
 logger = get_logger(__name__)
@@ -29,9 +28,7 @@ class GoingLive:
             except RowGone:
                 return
             except TryAgainLater as error:
-                wait = pause(message.attempt + 1, error.after_seconds, self._clock.dice())
-                if wait is not None:
-                    self._queue.send(replace(message, attempt=message.attempt + 1), delay_seconds=wait)
+                come_back(self._queue, self._clock, message, error)
 
     def _look(self, ref: SegmentRef, correlation: str) -> None:
         mark = self._records.live_mark(ref)

@@ -34,6 +34,7 @@ from shared.errors import (
 )
 from shared.logs import correlated, get_logger
 from shared.pipeline import commands, sentences
+from shared.pipeline.again import come_back
 from shared.pipeline.moves import Move, Steps
 from shared.pipeline.stretch import Desk, Stretch, Superseded
 from shared.ports import Files, Message
@@ -64,7 +65,7 @@ class Runner:
             except RowGone:
                 self.forget(message.id)
             except TryAgainLater as error:
-                self._come_back(message, error)
+                come_back(self._desk.queue, self._desk.clock, message, error)
 
     # -------------------------------------------------------------- messages
 
@@ -108,15 +109,6 @@ class Runner:
             logger.info("Dropped a stale message", extra={"action": "message-stale", "job": message.id})
             return
         self._work(*loaded)
-
-    def _come_back(self, message: Message, error: TryAgainLater) -> None:
-        """Send the same message again for later: the row could not be read or written."""
-        wait = pause(message.attempt + 1, error.after_seconds, self._desk.clock.dice())
-        if wait is None:
-            logger.error("A message was given up; upkeep finds its row", extra={"action": "message-given-up", "job": message.id})
-            return
-        self._desk.queue.send(replace(message, attempt=message.attempt + 1), delay_seconds=wait)
-        logger.info("A message comes back later", extra={"action": "message-delayed", "job": message.id, "reason": str(error)})
 
     # -------------------------------------------------------------- working
 

@@ -3,16 +3,15 @@
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from shared.dataverse.schema import SignIn as Column
 from shared.dataverse.schema import SignInCommand, SignInStatus
 from shared.domain.signins import AdAccount, SignIn
-from shared.domain.waiting import pause
 from shared.errors import AudienceSyncError, RowGone, SignInNeeded, TryAgainLater
 from shared.logs import correlated, get_logger
 from shared.pipeline import sentences
+from shared.pipeline.again import come_back
 from shared.pipeline.runner import Runner
 from shared.pipeline.tokens import TokenKeeper
 from shared.ports import Clock, Jobs, LinkedIn, Message, OAuth, Queue, Records, SignInRequest, SignIns, Ticket, Tickets
@@ -56,9 +55,7 @@ class SignInDesk:
             except RowGone:
                 return
             except TryAgainLater as error:
-                wait = pause(message.attempt + 1, error.after_seconds, self._clock.dice())
-                if wait is not None:
-                    self._queue.send(replace(message, attempt=message.attempt + 1), delay_seconds=wait)
+                come_back(self._queue, self._clock, message, error)
 
     def _take_command(self, row_id: str) -> None:
         request = self._records.read_sign_in_request(row_id)

@@ -2,7 +2,7 @@
 
 import binascii
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Buffer, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -132,7 +132,7 @@ def _read_block(client: DataverseClient, base: Base, ids: bytes, end: int) -> tu
 # ------------------------------------------------------------------ packed ids
 
 
-def packed(written: bytes) -> bytes:
+def packed(written: Buffer) -> bytes:
     """Return the ids in a JSON list, packed 16 bytes each, in their order.
 
     The list may hold one id per element or several, separated by commas, in one; Microsoft documents the one and

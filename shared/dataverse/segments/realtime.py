@@ -136,7 +136,7 @@ class RealtimeSegments:
 
 
 class _Answer(msgspec.Struct):
-    text: str | None = msgspec.field(default=None, name="ResultText")
+    text: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw, name="ResultText")
     status: Any = msgspec.field(default=HTTPStatus.OK, name="StatusCode")
 
 
@@ -154,10 +154,13 @@ def read_members(body: bytes, segment: Segment) -> bytes:
     """
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-        del body
         _check_status(answer.status, segment)
-        found = msgspec.json.decode(answer.text or "", type=_Members)
-        ids = packed(bytes(found.members))
+        literal = bytes(answer.text)
+        del body, answer  # each holds the whole list
+        text = _unescaped(literal)
+        del literal
+        found = msgspec.json.decode(text, type=_Members)
+        ids = packed(found.members)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise UnexpectedAnswer(
             f"Dataverse listed the members of the segment {segment.ref.id} in a form that cannot be read. "
@@ -165,6 +168,13 @@ def read_members(body: bytes, segment: Segment) -> bytes:
         ) from None
     _check_whole(found, len(ids) // 16, segment)
     return ids
+
+
+def _unescaped(literal: bytes) -> memoryview | bytes:
+    """Return the text in a JSON string literal. Where only quotation marks are escaped, as in a list of ids, that is one copy."""
+    if literal.count(b"\\") == literal.count(b'\\"'):
+        return memoryview(literal.replace(b'\\"', b'"'))[1:-1]
+    return msgspec.json.decode(literal, type=str).encode()
 
 
 def _check_status(status: Any, segment: Segment) -> None:

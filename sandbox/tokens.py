@@ -23,7 +23,7 @@ _SIGNATURE_ONLY: Options = {
 _NAMESPACE = uuid.UUID("5a1db0c5-0000-4000-8000-000000000000")
 
 
-class InvalidToken(Exception):  # noqa: N818 - named after what is wrong with the token
+class InvalidToken(Exception):
     """The text is no token of the sandbox, or it was issued for another audience."""
 
 

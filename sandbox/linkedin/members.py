@@ -23,14 +23,14 @@ _DIGITS = 64
 _DIGEST = 32
 
 
-class _UserId(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    idType: Literal["SHA256_EMAIL"]  # noqa: N815 - LinkedIn's names
-    idValue: str  # noqa: N815 - LinkedIn's names
+class _UserId(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    id_type: Literal["SHA256_EMAIL"]
+    id_value: str
 
 
-class _Element(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Element(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     action: Literal["ADD", "REMOVE"]
-    userIds: tuple[_UserId]  # noqa: N815 - LinkedIn's names
+    user_ids: tuple[_UserId]
 
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,7 +71,7 @@ def read_batch(body: bytes, most: int) -> Batch:
     except msgspec.DecodeError:
         return _checked_one_by_one(body, most)
     _check_size(len(elements), most)
-    digests = _digests([element.userIds[0].idValue for element in elements])
+    digests = _digests([element.user_ids[0].id_value for element in elements])
     if digests is None:
         return _checked_one_by_one(body, most)
     actions = {element.action for element in elements}

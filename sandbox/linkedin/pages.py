@@ -52,7 +52,7 @@ def sign_in_page(request: AuthorizationRequest, query: str, people: Iterable[Per
         '<button class="first" name="decision" value="sign-in">Sign in</button>'
         '<button class="other" name="decision" value="cancel">Cancel</button></form>'
     )
-    return _page("Sign in", f"<p>to go on to {escape(_app_name(request))}</p>{form}", request.redirect_uri)
+    return _page("Sign in", f"<p>to go on to the {escape(_app_name(request))}</p>{form}", request.redirect_uri)
 
 
 def consent_page(request: AuthorizationRequest, query: str, person: Person) -> Response:
@@ -65,7 +65,7 @@ def consent_page(request: AuthorizationRequest, query: str, person: Person) -> R
     )
     words = (
         f"<p>You are signed in as {escape(person.first_name)} {escape(person.last_name)}. "
-        f"{escape(_app_name(request))} would like to:</p><ul>{wishes}</ul>{form}"
+        f"The {escape(_app_name(request))} would like to:</p><ul>{wishes}</ul>{form}"
         f'<p><a href="/uas/logout?{escape(query)}">Use another account</a></p>'
     )
     return _page("Allow access?", words, request.redirect_uri)
@@ -77,7 +77,7 @@ def error_page(problem: str) -> Response:
 
 
 def _app_name(request: AuthorizationRequest) -> str:
-    return f"the application {request.app.client_id}"
+    return f"application {request.app.client_id}"
 
 
 def _hidden(query: str) -> str:

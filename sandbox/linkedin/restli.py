@@ -6,7 +6,7 @@ from urllib.parse import unquote
 _RESERVED = frozenset("(),:'")
 
 
-class Malformed(Exception):  # noqa: N818 - says what the text is
+class Malformed(Exception):
     """The text is not Rest.li 2.0."""
 
 

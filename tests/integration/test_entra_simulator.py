@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from html import unescape
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 import requests
 import trustme
@@ -373,3 +375,18 @@ def test_a_token_for_another_resource_does_not_read() -> None:
         tokens.read(token, "https://other.crm.dynamics.com", 1001)
     with pytest.raises(tokens.InvalidToken, match="not a token"):
         tokens.read(token + "x", ORG, 1001)
+
+
+def test_the_simulator_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
+    """The command prints its address as one JSON line."""
+    made = make_authority(tmp_path)
+    command = [sys.executable, "-m", "sandbox.entra", "--certificate", str(made.server), "--key", str(made.key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        try:
+            assert process.stdout
+            ready = json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+    assert ready["ready"] == "entra"
+    assert ready["url"].startswith("https://127.0.0.1:")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from shared.domain.audiences import Audience
 from shared.domain.signins import AdAccount
-from shared.errors import AccessTokenExpired, SignInNeeded, TryAgainLater
+from shared.errors import AccessTokenExpired, AudienceGone, SignInNeeded, TryAgainLater, UnexpectedAnswer
 from shared.http import Answer, HttpClient, Request
 from shared.linkedin import protocol
 from shared.linkedin.bodies import users_body
@@ -95,8 +95,24 @@ class LinkedInClient:
     def _send_members(self, token: str, audience_id: str, digests: bytes, action: str) -> BatchOutcome | None:
         body = users_body(digests, action)
         self._brake.wait()
-        answer = self._known(token, protocol.members_request(audience_id, body))
-        return None if answer is None else protocol.read_outcome(answer, len(digests) // DIGEST)
+        answer = self._send(token, protocol.members_request(audience_id, body))
+        if answer.status == NOT_FOUND:
+            return None
+        if answer.status not in SUCCESS:
+            raise self._members_refusal(token, audience_id, answer)
+        return protocol.read_outcome(answer, len(digests) // DIGEST)
+
+    def _members_refusal(self, token: str, audience_id: str, answer: Answer) -> Exception:
+        """Return why a batch was refused; LinkedIn documents no code for an audience at its end, so its state is asked."""
+        error = self._refusal(token, answer)
+        if not isinstance(error, UnexpectedAnswer):
+            return error
+        audience = self.read_audience(token, audience_id)
+        if audience is None or audience.state.takes_members:
+            return error
+        return AudienceGone(
+            f"LinkedIn marks the audience {audience.state} and takes no more members into it. Press Retry to make it again."
+        )
 
     # -------------------------------------------------------------- ad accounts
 

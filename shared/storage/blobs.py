@@ -112,7 +112,10 @@ class BlobReader:
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset`; fewer only at the end. FileNotFoundError when the file is gone."""
+        """Return up to `size` bytes from `offset`; fewer only at the end.
+
+        Raises FileNotFoundError, or SomebodyElseChangedIt, when the file is gone.
+        """
         size = min(size, self._size - offset)
         if size <= 0:
             return b""

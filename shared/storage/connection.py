@@ -57,6 +57,14 @@ class Connection:
         blobs = self._once("blobs", self._open_blobs)
         return self._once(f"container {name}", lambda: Container(blobs.get_container_client(name)))
 
+    def close(self) -> None:
+        """Close what was opened; only tests and tools end before their process does."""
+        with self._lock:
+            for service in ("tables", "queues", "blobs"):
+                if service in self._opened:
+                    self._opened[service].close()
+            self._opened.clear()
+
     def _once[T](self, name: str, make: Callable[[], T]) -> T:
         with self._lock:
             if name not in self._opened:

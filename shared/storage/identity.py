@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-import msal  # type: ignore[import-untyped]
+import msal
 from azure.core.credentials import AccessToken
 
 from shared.errors import ConfigurationWrong, RemoteUnavailable

@@ -41,7 +41,8 @@ class Canned(BaseAdapter):
         self.asked: list[tuple[str, dict[str, str]]] = []
 
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
-        form = parse_qs(bytes(request.body or b"").decode())
+        body = request.body or b""
+        form = parse_qs(body.decode() if isinstance(body, bytes) else body)
         self.asked.append((urlsplit(request.url or "").path, {name: values[0] for name, values in form.items()}))
         response = requests.Response()
         response.status_code, response._content, response.request = self.status, self.body, request

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -86,12 +87,12 @@ def test_every_call_carries_token_version_and_protocol() -> None:
 
 def test_an_audience_is_created_for_streaming_under_our_key() -> None:
     """The key is how the audience is found again after an unclear answer."""
-    request = protocol.create_request(ACCOUNT, PLATFORM, KEY, "Zürich – 東京")
+    request = protocol.create_request(ACCOUNT, PLATFORM, KEY, "Zürich 東京")
 
     assert (request.method, request.path, request.headers) == ("POST", "/dmpSegments", {"Content-Type": "application/json"})
     assert isinstance(request.body, bytes)
     assert json.loads(request.body) == {
-        "name": "Zürich – 東京",
+        "name": "Zürich 東京",
         "type": "USER",
         "sourcePlatform": PLATFORM,
         "sourceSegmentId": KEY,
@@ -223,7 +224,7 @@ def test_an_accepted_batch_counts_every_member() -> None:
 def test_refusals_inside_a_success_are_counted_with_their_reasons() -> None:
     """A failed member hides in an answer 200; its hash must not reach a log or a row."""
     digest = "584c4423c421df49955759498a71495aba49b8780eb9387dff333b6f0982c777"
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"status": 201},
         {"status": 400, "error": {"status": 400, "message": f"Invalid value '{digest}' at index 17"}},
         {"status": 400, "error": {"status": 400, "message": f"Invalid value '{digest[::-1]}' at index 4"}},
@@ -397,16 +398,16 @@ def test_the_pause_that_linkedin_asks_for_is_kept() -> None:
 
 # ------------------------------------------------------------------ whatever comes
 
+FIELDS = ["elements", "paging", "total", "id", "status", "error", "message", "code", "destinations", "metadata", "nextPageToken"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["elements", "paging", "total", "id", "status", "error", "message", "code", "destinations", "metadata", "nextPageToken"]
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(FIELDS) | st.text(max_size=5),
+            inner,
+            max_size=5,
         )
-        | st.text(max_size=5),
-        inner,
-        max_size=5,
     ),
     max_leaves=20,
 )
@@ -426,10 +427,8 @@ def test_no_answer_breaks_the_reader(body: bytes, status: int) -> None:
         lambda: protocol.read_roles(strange),
     )
     for read in readers:
-        try:
+        with suppress(TryAgainLater):
             read()
-        except AudienceSyncError as error:
-            assert isinstance(error, TryAgainLater)
     assert isinstance(refusal(Answer(status, {}, body), version="202608"), AudienceSyncError)
 
 

@@ -1,26 +1,39 @@
-"""The composition root: settings become adapters, adapters become the pipeline, on first use.
+"""The composition root: settings become adapters, adapters become the pipeline.
 
-Nothing happens at import. What is made here lives as long as the process and serves all its threads.
+This module loads everything the product is made of, so it is imported on first use only (`product.py`).
 """
 
-import os
 import random
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from shared.logs import get_logger, set_up
+from shared.dataverse.auth import token_source
+from shared.dataverse.client import DataverseClient
+from shared.dataverse.records import DataverseRecords
+from shared.domain.jobs import Step
+from shared.domain.parts import Exclusions
+from shared.http import HttpClient
+from shared.linkedin.client import LinkedInClient
+from shared.linkedin.oauth import LinkedInOAuth
+from shared.logs import get_logger
+from shared.pipeline.check import Check
+from shared.pipeline.collect import Collect
+from shared.pipeline.confirm import Confirm
+from shared.pipeline.create import Create
+from shared.pipeline.door import Door
+from shared.pipeline.going_live import GoingLive
+from shared.pipeline.moves import StepFunction
+from shared.pipeline.plan import Plan
+from shared.pipeline.runner import Runner
+from shared.pipeline.signin_desk import SignInDesk
+from shared.pipeline.stretch import Desk, Pace
+from shared.pipeline.tokens import TokenKeeper
+from shared.pipeline.upkeep import Upkeep
+from shared.pipeline.upload import Upload
+from shared.pipeline.wait import Wait
 from shared.ports import Message
-
-if TYPE_CHECKING:
-    from shared.pipeline.door import Door
-    from shared.pipeline.going_live import GoingLive
-    from shared.pipeline.runner import Runner
-    from shared.pipeline.signin_desk import SignInDesk
-    from shared.pipeline.upkeep import Upkeep
-    from shared.settings import Settings
+from shared.settings import Settings
 
 logger = get_logger(__name__)
 
@@ -41,13 +54,13 @@ class SystemClock:
 class Product:
     """Everything the entry points use."""
 
-    settings: "Settings"
+    settings: Settings
     clock: SystemClock
-    door: "Door"
-    runner: "Runner"
-    going_live: "GoingLive"
-    sign_in_desk: "SignInDesk"
-    upkeep: "Upkeep"
+    door: Door
+    runner: Runner
+    going_live: GoingLive
+    sign_in_desk: SignInDesk
+    upkeep: Upkeep
 
     def handle(self, message: Message) -> None:
         """Hand a message of the queue to whoever does its kind of work."""
@@ -62,59 +75,8 @@ class Product:
                 logger.error("Dropped a message of an unknown kind", extra={"action": "message-unknown", "kind": message.kind})
 
 
-_lock = threading.Lock()
-_product: Product | None = None
-
-
-def product() -> Product:
-    """Return the product, made from the process's environment on the first call.
-
-    Raises ConfigurationWrong, naming everything that is missing or wrong, as long as it cannot be made.
-    """
-    global _product  # noqa: PLW0603  one per process is the point
-    with _lock:
-        if _product is None:
-            set_up()
-            _product = build(os.environ)
-        return _product
-
-
-def build(env: Mapping[str, str]) -> Product:  # noqa: PLR0915  one line per part, read top to bottom
-    """Return a product made from these settings. Imports are here, so that the app itself starts fast."""
-    from shared.dataverse.members import DataverseMembers  # noqa: PLC0415
-    from shared.storage.connection import Connection  # noqa: PLC0415
-    from shared.storage.doorbells import TableDoorbells  # noqa: PLC0415
-    from shared.storage.files import BlobFiles  # noqa: PLC0415
-    from shared.storage.jobs import TableJobs  # noqa: PLC0415
-    from shared.storage.queue import StepQueue  # noqa: PLC0415
-    from shared.storage.signins import TableSignIns  # noqa: PLC0415
-    from shared.storage.tickets import TableTickets  # noqa: PLC0415
-
-    from shared.dataverse.auth import token_source  # noqa: PLC0415
-    from shared.dataverse.client import DataverseClient  # noqa: PLC0415
-    from shared.dataverse.records import DataverseRecords  # noqa: PLC0415
-    from shared.domain.jobs import Step  # noqa: PLC0415
-    from shared.domain.parts import Exclusions  # noqa: PLC0415
-    from shared.http import HttpClient  # noqa: PLC0415
-    from shared.linkedin.client import LinkedInClient  # noqa: PLC0415
-    from shared.linkedin.oauth import LinkedInOAuth  # noqa: PLC0415
-    from shared.pipeline.check import Check  # noqa: PLC0415
-    from shared.pipeline.collect import Collect  # noqa: PLC0415
-    from shared.pipeline.confirm import Confirm  # noqa: PLC0415
-    from shared.pipeline.create import Create  # noqa: PLC0415
-    from shared.pipeline.door import Door  # noqa: PLC0415
-    from shared.pipeline.going_live import GoingLive  # noqa: PLC0415
-    from shared.pipeline.moves import StepFunction  # noqa: PLC0415
-    from shared.pipeline.plan import Plan  # noqa: PLC0415
-    from shared.pipeline.runner import Runner  # noqa: PLC0415
-    from shared.pipeline.signin_desk import SignInDesk  # noqa: PLC0415
-    from shared.pipeline.stretch import Desk, Pace  # noqa: PLC0415
-    from shared.pipeline.tokens import TokenKeeper  # noqa: PLC0415
-    from shared.pipeline.upkeep import Upkeep  # noqa: PLC0415
-    from shared.pipeline.upload import Upload  # noqa: PLC0415
-    from shared.pipeline.wait import Wait  # noqa: PLC0415
-    from shared.settings import Settings  # noqa: PLC0415
-
+def build(env: Mapping[str, str]) -> Product:
+    """Return a product made from these settings. Raises ConfigurationWrong, naming all that is missing or wrong."""
     settings = Settings.from_env(env)
     clock = SystemClock()
 

@@ -4,7 +4,7 @@ import hmac
 
 import azure.functions as func
 
-from function_app.compose import product
+from function_app.product import product
 from shared.dataverse.events import BadEvent, read_event
 from shared.dataverse.schema import WEBHOOK_HEADER
 from shared.errors import AudienceSyncError

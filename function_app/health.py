@@ -4,7 +4,7 @@ import json
 
 import azure.functions as func
 
-from function_app.compose import product
+from function_app.product import product
 from shared.errors import AudienceSyncError
 from shared.logs import get_logger
 

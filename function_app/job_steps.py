@@ -1,10 +1,10 @@
 """Queue audience-steps: one message is one short stretch of work. Its poison queue: the job is marked failed."""
 
 import azure.functions as func
-from shared.storage.queue import read_message
 
-from function_app.compose import product
+from function_app.product import product
 from shared.logs import get_logger
+from shared.storage.queue import read_message
 
 blueprint = func.Blueprint()
 logger = get_logger(__name__)

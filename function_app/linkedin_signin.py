@@ -9,14 +9,18 @@ import hashlib
 import secrets
 from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from function_app.compose import Product, product
 from function_app.pages import headers, page
+from function_app.product import product
 from shared.errors import AudienceSyncError, SignInNeeded, TryAgainLater
 from shared.linkedin.oauth_state import StateProblem, read_state, sign_state, state_key
 from shared.logs import get_logger
+
+if TYPE_CHECKING:
+    from function_app.compose import Product
 
 blueprint = func.Blueprint()
 logger = get_logger(__name__)
@@ -61,7 +65,7 @@ def linkedin_callback(req: func.HttpRequest) -> func.HttpResponse:
         return _trouble(error)
 
 
-def _problem(app: Product, state: str, ticket: str, nonce: str) -> str | None:
+def _problem(app: "Product", state: str, ticket: str, nonce: str) -> str | None:
     """Return why this callback does not belong to a sign-in that began in this browser; None when it does."""
     found: object = StateProblem.FORGED
     for key in _keys(app):
@@ -75,7 +79,7 @@ def _problem(app: Product, state: str, ticket: str, nonce: str) -> str | None:
     return None
 
 
-def _refused(app: Product, ticket: str, error: str, description: str) -> func.HttpResponse:
+def _refused(app: "Product", ticket: str, error: str, description: str) -> func.HttpResponse:
     from shared.linkedin.oauth import explain_refusal  # noqa: PLC0415  brings an HTTP library that a cold start need not load
 
     sentence = explain_refusal(error, description)
@@ -84,7 +88,7 @@ def _refused(app: Product, ticket: str, error: str, description: str) -> func.Ht
     return page("Not signed in", sentence, status=200, tell="refused", to=app.settings.dataverse_url)
 
 
-def _finished(app: Product, ticket: str, code: str) -> func.HttpResponse:
+def _finished(app: "Product", ticket: str, code: str) -> func.HttpResponse:
     try:
         sentence = app.sign_in_desk.finish(ticket, code, app.settings.redirect_uri)
     except SignInNeeded as error:
@@ -101,7 +105,7 @@ def _trouble(error: AudienceSyncError) -> func.HttpResponse:
     return page("Please try again", _BUSY, status=503 if isinstance(error, TryAgainLater) else 500)
 
 
-def _keys(app: Product) -> list[bytes]:
+def _keys(app: "Product") -> list[bytes]:
     """Return the keys that sign states: the first signs, all are accepted while keys are being changed."""
     return [state_key(secret) for _, secret in app.settings.signin_keys]
 

@@ -25,7 +25,8 @@ def page(title: str, sentence: str, *, status: int = 200, tell: str = "", to: st
     script = _CLOSE % (json.dumps({"type": "lima-sign-in", "result": tell}), json.dumps(_origin(to))) if tell and to else ""
     body = (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style><main role=status><h1>{html.escape(title)}</h1><p>{html.escape(sentence)}</p></main>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        f"<main role=status><h1>{html.escape(title)}</h1><p>{html.escape(sentence)}</p></main>"
         + (f"<script>{script}</script>" if script else "")
     )
     return func.HttpResponse(body, status_code=status, mimetype="text/html", charset="utf-8", headers=headers(script))

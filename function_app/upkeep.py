@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from function_app.compose import product
+from function_app.product import product
 
 blueprint = func.Blueprint()
 

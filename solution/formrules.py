@@ -6,8 +6,8 @@ Source: Microsoft Learn, "Form XML schema". Microsoft's own forms break some of 
 import re
 from collections.abc import Iterator
 
-from solution.formxml import WEB_RESOURCE_CONTROL, same
-from solution.xmltext import Node, NotAForm, read
+from solution.formxml import WEB_RESOURCE_CONTROL
+from solution.xmltext import Node, NotAForm, read, same
 
 _GUID = re.compile(r"\{[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}")
 _WIDTH = re.compile(r"(100|[0-9]{1,2})%")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-from solution.xmltext import Edit, Node, NotAForm, appended, edited, read, taken_out
+from solution.xmltext import Edit, Node, NotAForm, appended, edited, has_all_of, read, same, taken_out
 
 TAB_NAME = "lima_tab"
 SECTION_NAME = "lima_section"
@@ -91,7 +91,7 @@ def with_tab(xml: str, tab: Tab) -> str:
         return edited(xml, [appended(tabs, tab.xml())])
     first, *doubles = (node for node, _ in ours)
     edits = [Edit(node.start, node.end) for node in doubles]
-    if not _is_like(first, read(tab.xml())):
+    if not has_all_of(first, read(tab.xml()), but=_THEIRS_TO_CHANGE):
         kept = {name: first.attributes.get(name) != "false" for name in ("visible", "expanded")}
         edits.append(Edit(first.start, first.end, tab.xml(**kept)))
     return edited(xml, edits)
@@ -100,30 +100,6 @@ def with_tab(xml: str, tab: Tab) -> str:
 def without_tab(xml: str) -> str:
     """Return a form's XML without our tab; the same when it has none."""
     return edited(xml, [taken_out(node, parent) for node, parent in _our_tabs(read(xml))])
-
-
-def _is_like(found: Node, wanted: Node) -> bool:
-    """Tell whether an element has everything that is wanted of it; what the service added besides does not count."""
-    attributes = (
-        name in _THEIRS_TO_CHANGE or same(found.attributes.get(name), value) for name, value in wanted.attributes.items()
-    )
-    return (
-        found.tag == wanted.tag and all(attributes) and same(found.text.strip(), wanted.text.strip()) and _are_like(found, wanted)
-    )
-
-
-def _are_like(found: Node, wanted: Node) -> bool:
-    """Compare what is inside; labels may have been translated into more languages than ours."""
-    if wanted.tag == "labels":
-        return all(any(_is_like(there, label) for there in found.children) for label in wanted.children)
-    return len(found.children) == len(wanted.children) and all(
-        _is_like(*pair) for pair in zip(found.children, wanted.children, strict=True)
-    )
-
-
-def same(found: str | None, wanted: str) -> bool:
-    """Tell whether two values are the same but for case and braces, which the service changes in guids."""
-    return found is not None and found.strip("{}").lower() == wanted.strip("{}").lower()
 
 
 # ------------------------------------------------------------------ the handler

@@ -54,7 +54,7 @@ def about(secret: str) -> str:
 def install_webhook(run: Run, url: str, secret: str) -> None:
     """Install the endpoint and its steps; steps of tables that do not exist, or take none, are left out with a word."""
     endpoint_id = _install_endpoint(run, endpoint_url(url), secret)
-    present = {one["name"]: one for one in steps_of(run.web, endpoint_id)}
+    present = find_steps(run.web)
     filters = message_filters(run.web, {step.table for step in WANTED if step.table in run.environment.tables})
     for step in WANTED:
         if _is_possible(run, step, filters):
@@ -114,12 +114,11 @@ def _secret(secret: str) -> dict[str, Any]:
 # ------------------------------------------------------------------ steps
 
 
-def steps_of(web: Web, endpoint_id: str) -> list[dict[str, Any]]:
-    """Return the steps that ring an endpoint."""
-    columns = (
-        "sdkmessageprocessingstepid,name,filteringattributes,statecode,stage,mode,_sdkmessageid_value,_sdkmessagefilterid_value"
-    )
-    return rows(web, f"serviceendpoints({endpoint_id})/serviceendpoint_sdkmessageprocessingstep?$select={columns}")
+def find_steps(web: Web) -> dict[str, dict[str, Any]]:
+    """Return our steps by name, whatever endpoint they ring."""
+    columns = "sdkmessageprocessingstepid,name,filteringattributes,statecode,stage,mode,_eventhandler_value"
+    found = rows(web, f"sdkmessageprocessingsteps?$select={columns}&$filter=startswith(name,{quoted(WEBHOOK_NAME + ':')})")
+    return {one["name"]: one for one in found}
 
 
 def message_filters(web: Web, tables: set[str]) -> dict[tuple[str, str], tuple[str, str]]:
@@ -168,6 +167,8 @@ def _install_step(
         run.report.add("created", _what(step))
         return
     changes = _step_changes(step, found)
+    if str(found.get("_eventhandler_value")).lower() != endpoint_id.lower():
+        changes |= _rings(endpoint_id)
     if changes:
         run.web.patch(f"sdkmessageprocessingsteps({found['sdkmessageprocessingstepid']})", changes, solution=True)
     run.report.add("changed" if changes else "unchanged", _what(step))
@@ -184,9 +185,12 @@ def _step(step: Step, endpoint_id: str, message_id: str, filter_id: str) -> dict
         "asyncautodelete": True,
         "sdkmessageid@odata.bind": f"/sdkmessages({message_id})",
         "sdkmessagefilterid@odata.bind": f"/sdkmessagefilters({filter_id})",
-        "eventhandler_serviceendpoint@odata.bind": f"/serviceendpoints({endpoint_id})",
-    }
+    } | _rings(endpoint_id)
     return body | ({"filteringattributes": ",".join(step.columns)} if step.columns else {})
+
+
+def _rings(endpoint_id: str) -> dict[str, Any]:
+    return {"eventhandler_serviceendpoint@odata.bind": f"/serviceendpoints({endpoint_id})"}
 
 
 def _step_changes(step: Step, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """XML that is edited as text, at positions that a parser found, so that everything else stays as it was, to the character."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -141,3 +141,30 @@ def taken_out(node: Node, parent: Node) -> Edit:
     if parent.children == [node] and parent.inside == node.start and parent.inside_end == node.end:
         return Edit(parent.inside - 1, parent.end, "/>")
     return Edit(node.start, node.end)
+
+
+def has_all_of(found: Node, wanted: Node, *, but: Collection[str] = ()) -> bool:
+    """Tell whether an element has everything that is wanted of it; attributes named in `but` may be any.
+
+    What the service added besides does not count, and labels may have been translated into more languages than ours.
+    """
+    attributes = (name in but or same(found.attributes.get(name), value) for name, value in wanted.attributes.items())
+    return (
+        found.tag == wanted.tag
+        and all(attributes)
+        and same(found.text.strip(), wanted.text.strip())
+        and _inside(found, wanted, but)
+    )
+
+
+def _inside(found: Node, wanted: Node, but: Collection[str]) -> bool:
+    if wanted.tag == "labels":
+        return all(any(has_all_of(there, label, but=but) for there in found.children) for label in wanted.children)
+    return len(found.children) == len(wanted.children) and all(
+        has_all_of(*pair, but=but) for pair in zip(found.children, wanted.children, strict=True)
+    )
+
+
+def same(found: str | None, wanted: str) -> bool:
+    """Tell whether two values are the same but for case and braces, which the service changes in guids."""
+    return found is not None and found.strip("{}").lower() == wanted.strip("{}").lower()

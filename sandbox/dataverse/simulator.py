@@ -12,10 +12,14 @@ from sandbox import tokens
 from sandbox.dataverse import errors, people, records, seeds, values
 from sandbox.dataverse.actions import ActionRoutes
 from sandbox.dataverse.batch import BatchRoutes
+from sandbox.dataverse.components import Components
 from sandbox.dataverse.context import CALLER
 from sandbox.dataverse.data_routes import DataRoutes
+from sandbox.dataverse.metadata import Definitions
+from sandbox.dataverse.metadata_routes import MetadataRoutes
 from sandbox.dataverse.privileges import Caller
 from sandbox.dataverse.segments import Segments
+from sandbox.dataverse.solutions import SolutionRoutes
 from sandbox.dataverse.state import State
 from sandbox.web import Clock, Refusal, Route, Simulator
 
@@ -47,6 +51,8 @@ class DataverseSimulator(Simulator):
         self._fixed_host = host is not None
         seeds.seed(self.state, outbound=outbound)
         self.segments = Segments(self.state)
+        self.components = Components(self.state)
+        self.definitions = Definitions(self.state, self.components)
         self.webhook_ca = webhook_ca
         super().__init__(clock)
 
@@ -54,6 +60,8 @@ class DataverseSimulator(Simulator):
         """Return every imitated address."""
         return [
             *BatchRoutes(self.state, self.dispatch).routes(),
+            *MetadataRoutes(self.state, self.definitions, self.components).routes(),
+            *SolutionRoutes(self.state, self.components).routes(),
             *ActionRoutes(self.state, self.segments).routes(),
             *DataRoutes(self.state).routes(),
         ]
@@ -156,7 +164,9 @@ class DataverseSimulator(Simulator):
             self.go_live,
             self.settle_segments,
             self.table,
+            self.row,
             self.users,
+            self.marketer,
             self.settings,
             self.expire_links,
         )
@@ -192,7 +202,7 @@ class DataverseSimulator(Simulator):
         uid: str = "plain",
         prefix: str = "",
     ) -> dict[str, str]:
-        """Add a segment of a kind (`realtime`, `list`, `outbound`) and return the ids of its rows.
+        """Add a segment of a kind (`realtime`, `list`, `outbound`) and return its table, set, id, and the ids of its rows.
 
         `members` are ids, or `all` rows of `base`. `query` is the FetchXML of a dynamic list; `uid` how the segment row
         writes the id of its definition (`plain`, `upper`, `braces`); `prefix` stands before ids of an outbound segment.
@@ -200,13 +210,19 @@ class DataverseSimulator(Simulator):
         with self.state.lock:
             ids = self.state.store(base).ids() if members == "all" else list(members)
             if kind == "realtime":
-                return self.segments.make_realtime(name, ids, base, live=live, static=static, uid=uid)
+                made = self.segments.make_realtime(name, ids, base, live=live, static=static, uid=uid)
+                return self._made("msdynmkt_segmentdefinition", made["definition"], name) | made
             if kind == "list":
                 dynamic = None if static else query or default_query(base)
-                return self.segments.make_list(name, ids, base, live=live, query=dynamic)
+                made = self.segments.make_list(name, ids, base, live=live, query=dynamic)
+                return self._made("list", made["list"], name) | made
             if kind == "outbound":
-                return self.segments.make_outbound(name, ids, live=live, static=static, prefix=prefix)
+                made = self.segments.make_outbound(name, ids, live=live, static=static, prefix=prefix)
+                return self._made("msdyncrm_segment", made["outbound"], name) | made
         raise ValueError(f"There is no kind of segment called {kind!r}: realtime, list or outbound.")
+
+    def _made(self, table: str, row_id: str, name: str) -> dict[str, str]:
+        return {"table": table, "set": self.state.schema.table(table).set_name, "id": row_id, "name": name}
 
     def change_members(self, id: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> dict[str, int]:  # noqa: A002
         """Add and take out members of a list or real-time segment behind everybody's back."""
@@ -235,6 +251,16 @@ class DataverseSimulator(Simulator):
         with self.state.lock:
             definition = self.state.schema.table(name)
             return [records.shown(self.state, definition, at) for at in self.state.store(name).positions()]
+
+    def row(self, table: str, id: str) -> dict[str, Any] | None:  # noqa: A002 - the word of the control panel
+        """Return one row, or None."""
+        with self.state.lock:
+            at = self.state.store(table).position(id.lower())
+            return None if at is None else records.shown(self.state, self.state.schema.table(table), at)
+
+    def marketer(self, number: int = 0) -> str:
+        """Return the id of one of the marketers."""
+        return seeds.MARKETERS[number]
 
     def users(self) -> dict[str, Any]:
         """Return the ids of the people and applications that come with the environment."""

@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -35,6 +35,10 @@ class Settings:
     going_live: str = "at-once"
     """Or `on-demand`: going live waits for the control action `settle_segments`."""
     dop_hint: int = 4
+    strict_policy: bool = True
+    """Web resources are served with the strict content security policy."""
+    languages: list[int] = field(default_factory=lambda: [1033])
+    """Languages that are switched on in the environment."""
     latency: float = 0.0
     """Seconds each request for rows waits before it is answered."""
 
@@ -100,6 +104,8 @@ class State:
         """Files that arrive in blocks and are not complete yet."""
         self.unpublished: dict[tuple[str, str], dict[str, Any]] = {}
         """Changes to forms and web resources that wait for publishing, by table and row."""
+        self.published: set[tuple[str, str]] = set()
+        """Forms and web resources that were published at least once."""
         self.snapshots: dict[str, Sequence[int]] = {}
         """Sorted results that pages are read from, by the id in their links."""
         self.link_generation = 0

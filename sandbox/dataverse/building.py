@@ -24,6 +24,24 @@ from sandbox.dataverse.tables import (
 LONGEST_MEMO = 1_048_576
 ACTIVE_INACTIVE = {0: ("Active", {1: "Active"}), 1: ("Inactive", {2: "Inactive"})}
 FIRST_CUSTOM_CODE = 10_001
+RELATIONSHIP_NAMES = {
+    ("serviceendpoint", "sdkmessageprocessingstep", "eventhandler"): "serviceendpoint_sdkmessageprocessingstep",
+    ("sdkmessageprocessingstep", "sdkmessageprocessingstepimage", "sdkmessageprocessingstepid"): (
+        "sdkmessageprocessingstepid_sdkmessageprocessingstepimage"
+    ),
+    ("sdkmessage", "sdkmessagefilter", "sdkmessageid"): "sdkmessageid_sdkmessagefilter",
+    ("sdkmessage", "sdkmessageprocessingstep", "sdkmessageid"): "sdkmessageid_sdkmessageprocessingstep",
+    ("sdkmessagefilter", "sdkmessageprocessingstep", "sdkmessagefilterid"): "sdkmessagefilterid_sdkmessageprocessingstep",
+    ("solution", "solutioncomponent", "solutionid"): "solution_solutioncomponent",
+    ("publisher", "solution", "publisherid"): "publisher_solution",
+    ("businessunit", "systemuser", "businessunitid"): "business_unit_system_users",
+    ("businessunit", "role", "businessunitid"): "business_unit_roles",
+    ("contact", "annotation", "objectid"): "Contact_Annotation",
+    ("account", "annotation", "objectid"): "Account_Annotation",
+    ("lead", "annotation", "objectid"): "Lead_Annotation",
+    ("list", "annotation", "objectid"): "List_Annotations",
+}
+"""Schema names of Microsoft's own relationships, by referenced table, referencing table and column."""
 
 type States = Mapping[int, tuple[str, Mapping[int, str]]]
 
@@ -147,7 +165,7 @@ def relate(state: State, table: Table, spec: Spec) -> None:
     for target, navigation in spec.navigations.items():
         if spec.kind == "Owner" and target != "systemuser":
             continue
-        name = f"lk_{table.name}_{spec.name}" if target == "systemuser" else f"{target}_{table.name}_{spec.name}"
+        name = RELATIONSHIP_NAMES.get((target, table.name, spec.name)) or _relationship_name(target, table.name, spec.name)
         cascade = CASCADE | {"Delete": spec.on_delete}
         state.add_relationship(
             one_to_many(
@@ -160,6 +178,10 @@ def relate(state: State, table: Table, spec: Spec) -> None:
                 metadata_id=seeded_id("relationship", name),
             )
         )
+
+
+def _relationship_name(target: str, table: str, column: str) -> str:
+    return f"lk_{table}_{column}" if target == "systemuser" else f"{target}_{table}_{column}"
 
 
 class Builder:

@@ -147,7 +147,9 @@ class Components:
         chosen: set[tuple[str, str]] = set()
         for entity in root.iter("entity"):
             table = self._state.schema.table((entity.text or "").strip())
-            chosen.update(("systemform", row["formid"]) for row in self._state.all_rows("systemform") if row["objecttypecode"] == table.name)
+            chosen.update(
+                ("systemform", row["formid"]) for row in self._state.all_rows("systemform") if row["objecttypecode"] == table.name
+            )
         for resource in root.iter("webresource"):
             row_id = (resource.text or "").strip("{} \n").lower()
             if self._state.find("webresource", row_id) is None:
@@ -413,4 +415,3 @@ class UserRules(Rules):
 def prefixes(state: State) -> set[str]:
     """Return the customization prefixes of all publishers."""
     return {row["customizationprefix"] for row in state.all_rows("publisher") if row.get("customizationprefix")}
-

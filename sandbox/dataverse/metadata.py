@@ -57,7 +57,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "Image": {"MaxSizeInKB": 10_240, "CanStoreFullImage": False, "IsPrimaryImage": False},
     "Lookup": {},
 }
-FIXED = frozenset({"MetadataId", "LogicalName", "SchemaName", "AttributeType", "AttributeTypeName", "EntityLogicalName", "@odata.type"})
+FIXED = frozenset(
+    {"MetadataId", "LogicalName", "SchemaName", "AttributeType", "AttributeTypeName", "EntityLogicalName", "@odata.type"}
+)
 FIXED_OF_TABLE = frozenset({"MetadataId", "LogicalName", "SchemaName", "EntitySetName", "PrimaryIdAttribute", "ObjectTypeCode"})
 SCHEMA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*_[A-Za-z0-9_]+")
 OPTION_BLOCK = 10_000
@@ -113,7 +115,9 @@ class Definitions:
         }
         table = Table(name, entity(name, schema_name, plural, name + "id", **(given | fixed)))
         self._state.add_table(table)
-        key = Spec(name + "id", "Uniqueidentifier", {"IsPrimaryId": True, "IsValidForUpdate": False, "SchemaName": schema_name + "Id"})
+        key = Spec(
+            name + "id", "Uniqueidentifier", {"IsPrimaryId": True, "IsValidForUpdate": False, "SchemaName": schema_name + "Id"}
+        )
         build_column(table, key)
         return table
 
@@ -148,7 +152,9 @@ class Definitions:
             raise errors.invalid_argument(f"The schema name '{name}' is not valid: it needs a customization prefix and a name.")
         known = {prefix.lower() for prefix in prefixes(self._state)}
         if name.partition("_")[0].lower() not in known:
-            raise errors.invalid_argument(f"The schema name '{name}' does not begin with the customization prefix of a publisher.")
+            raise errors.invalid_argument(
+                f"The schema name '{name}' does not begin with the customization prefix of a publisher."
+            )
         return name
 
     def change_table(self, caller: Caller, table: Table, body: Mapping[str, Any], solution: str | None, *, merge: bool) -> None:
@@ -182,7 +188,11 @@ class Definitions:
         self._state.drop_table(table)
 
     def _forget_components_of(self, table: Table) -> None:
-        for component, column in (("systemform", "objecttypecode"), ("savedquery", "returnedtypecode"), ("appaction", "contextvalue")):
+        for component, column in (
+            ("systemform", "objecttypecode"),
+            ("savedquery", "returnedtypecode"),
+            ("appaction", "contextvalue"),
+        ):
             store = self._state.store(component)
             for at in list(store.positions()):
                 if store.get(at, column) == table.name:
@@ -212,7 +222,9 @@ class Definitions:
             raise errors.invalid_argument("A lookup column is created with its relationship.")
         column = self._new_column(table, body, kind, caller)
         if kind == "File":
-            build_column(table, Spec(column.name + "_name", "String", {"MaxLength": 200, "AttributeOf": column.name} | _READ_ONLY))
+            build_column(
+                table, Spec(column.name + "_name", "String", {"MaxLength": 200, "AttributeOf": column.name} | _READ_ONLY)
+            )
         return column
 
     def _new_column(self, table: Table, body: Mapping[str, Any], kind: str, caller: Caller) -> Column:
@@ -322,9 +334,7 @@ class Definitions:
             return self._create_many_to_many(body, schema_name, solution)
         return self._create_one_to_many(caller, body, schema_name, solution)
 
-    def _create_one_to_many(
-        self, caller: Caller, body: Mapping[str, Any], schema_name: str, solution: str | None
-    ) -> OneToMany:
+    def _create_one_to_many(self, caller: Caller, body: Mapping[str, Any], schema_name: str, solution: str | None) -> OneToMany:
         referenced = self._state.schema.table(str(body.get("ReferencedEntity")))
         referencing = self._state.schema.table(str(body.get("ReferencingEntity")))
         posted = body.get("Lookup")
@@ -353,11 +363,7 @@ class Definitions:
             raise errors.ServiceError(400, errors.DUPLICATE_SCHEMA_NAME, message)
         definition = entity(intersect, intersect, intersect + "set", intersect + "id", IsIntersect=True, IsCustomEntity=True)
         table = Table(intersect, definition | {"OwnershipType": "None", "ObjectTypeCode": new_code(self._state)})
-        more = {
-            name: body[name]
-            for name in ("Entity1NavigationPropertyName", "Entity2NavigationPropertyName")
-            if body.get(name)
-        }
+        more = {name: body[name] for name in ("Entity1NavigationPropertyName", "Entity2NavigationPropertyName") if body.get(name)}
         relationship = many_to_many(schema_name, intersect, left, right, IsCustomRelationship=True, **more)
         build_column(table, Spec(intersect + "id", "Uniqueidentifier", {"IsPrimaryId": True}))
         for column in (relationship.left_column, relationship.right_column):
@@ -418,7 +424,12 @@ class Definitions:
     def delete_choice(self, caller: Caller, choice: dict[str, Any]) -> None:
         """Delete a global choice; refused while a column uses it."""
         self._state.privileges.require_named(caller, "prvDeleteEntity")
-        users = [column for table in self._state.schema for column in table.columns.values() if column.metadata.get("OptionSet") is choice]
+        users = [
+            column
+            for table in self._state.schema
+            for column in table.columns.values()
+            if column.metadata.get("OptionSet") is choice
+        ]
         if users:
             raise errors.is_referenced("OptionSet", choice["MetadataId"], len(users))
         del self._state.schema.choices[choice["Name"].lower()]

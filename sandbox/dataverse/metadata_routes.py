@@ -62,7 +62,9 @@ class MetadataRoutes:
             Route("POST", table + "/Keys", self.create_key, "create an alternate key"),
             Route("GET", table + "/Keys" + KEY, self.key, "one alternate key"),
             Route("DELETE", table + "/Keys" + KEY, self.delete_key, "delete an alternate key"),
-            Route("GET", table + "/(?P<which>OneToMany|ManyToOne|ManyToMany)Relationships", self.related, "relationships of a table"),
+            Route(
+                "GET", table + "/(?P<which>OneToMany|ManyToOne|ManyToMany)Relationships", self.related, "relationships of a table"
+            ),
             Route("GET", relationships, self.relationships, "definitions of relationships"),
             Route("GET", relationships + CAST, self.relationships, "definitions of relationships of one type"),
             Route("POST", relationships, self.create_relationship, "create a lookup or a many-to-many relationship"),
@@ -78,7 +80,9 @@ class MetadataRoutes:
             Route("POST", API + "/InsertOptionValue", self.insert_option, "add an option to a choice"),
             Route("POST", API + "/UpdateOptionValue", self.update_option, "change an option's label"),
             Route("POST", API + "/DeleteOptionValue", self.delete_option, "take an option out of a choice"),
-            Route("GET", API + r"/RetrieveMetadataChanges\(Query=@p1\)", self.changes, "definitions of columns, all types in one"),
+            Route(
+                "GET", API + r"/RetrieveMetadataChanges\(Query=@p1\)", self.changes, "definitions of columns, all types in one"
+            ),
         ]
 
     def _context(self, request: Request) -> Context:
@@ -103,7 +107,9 @@ class MetadataRoutes:
                 if cast is not None and not _is_of_type(column.metadata, cast):
                     break
                 return column
-        message = f"Could not find an attribute with {'name ' + name if name else 'MetadataId ' + key} in the entity {table.name}."
+        message = (
+            f"Could not find an attribute with {'name ' + name if name else 'MetadataId ' + key} in the entity {table.name}."
+        )
         raise errors.ServiceError(404, errors.NOT_FOUND, message)
 
     def _relationship(self, key: str) -> OneToMany | ManyToMany:
@@ -133,7 +139,9 @@ class MetadataRoutes:
         return answer({"@odata.context": f"{context.base}/$metadata#{what}", "value": shown})
 
     def _single(self, context: Context, item: Mapping[str, Any], what: str, *, derived: bool = True) -> Response:
-        return answer({"@odata.context": f"{context.base}/$metadata#{what}/$entity"} | self._shown(context, item, derived=derived))
+        return answer(
+            {"@odata.context": f"{context.base}/$metadata#{what}/$entity"} | self._shown(context, item, derived=derived)
+        )
 
     def _shown(self, context: Context, item: Mapping[str, Any], *, derived: bool) -> dict[str, Any]:
         return self._projected(
@@ -436,9 +444,7 @@ class DefinitionResolver(filters.Resolver):
         return None
 
 
-def _filtered(
-    items: Sequence[Mapping[str, Any]], text: str | None, aliases: Mapping[str, str]
-) -> Sequence[Mapping[str, Any]]:
+def _filtered(items: Sequence[Mapping[str, Any]], text: str | None, aliases: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
     if not text:
         return items
     tree = filters.parse(text, aliases)
@@ -483,4 +489,3 @@ def _meets(metadata: Mapping[str, Any], criteria: Any) -> bool:
         if metadata.get(condition.get("PropertyName")) != (condition.get("Value") or {}).get("Value"):
             return False
     return True
-

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
@@ -18,9 +18,11 @@ from sandbox.dataverse.data_routes import DataRoutes
 from sandbox.dataverse.metadata import Definitions
 from sandbox.dataverse.metadata_routes import MetadataRoutes
 from sandbox.dataverse.privileges import Caller
+from sandbox.dataverse.protection import NAMES, Limits, Protection
 from sandbox.dataverse.segments import Segments
 from sandbox.dataverse.solutions import SolutionRoutes
 from sandbox.dataverse.state import State
+from sandbox.dataverse.webhooks import Webhooks, plans_from
 from sandbox.web import Clock, Refusal, Route, Simulator
 
 LONGEST_ADDRESS = 32_768
@@ -53,7 +55,8 @@ class DataverseSimulator(Simulator):
         self.segments = Segments(self.state)
         self.components = Components(self.state)
         self.definitions = Definitions(self.state, self.components)
-        self.webhook_ca = webhook_ca
+        self.webhooks = Webhooks(self.state, self.components, webhook_ca)
+        self.protection = Protection(clock)
         super().__init__(clock)
 
     def routes(self) -> Iterable[Route]:
@@ -85,11 +88,14 @@ class DataverseSimulator(Simulator):
             raise errors.ServiceError(414, "", "The request URI is longer than 32768 characters.")
         if not self._fixed_host:
             self.state.host = request.host
-        request.environ[CALLER] = self.caller_of(request)
-        if self.state.settings.latency and request.method == "GET":
-            time.sleep(self.state.settings.latency)
-        with self.state.lock:
-            return self.dispatch(request)
+        request.environ[CALLER] = caller = self.caller_of(request)
+        with self.protection.counted(caller.user_id) as headers:
+            if self.state.settings.latency and request.method == "GET":
+                time.sleep(self.state.settings.latency)
+            with self.state.lock:
+                response = self.dispatch(request)
+        response.headers.update(headers)
+        return response
 
     def dispatch(self, request: Request) -> Response:
         """Answer a request whose caller is known, as one transaction; also each part of a batch."""
@@ -169,6 +175,12 @@ class DataverseSimulator(Simulator):
             self.marketer,
             self.settings,
             self.expire_links,
+            self.limits,
+            self.throttle,
+            self.plan_deliveries,
+            self.deliveries,
+            self.await_deliveries,
+            self.redeliver,
         )
         return {action.__name__: action for action in named}
 
@@ -287,6 +299,43 @@ class DataverseSimulator(Simulator):
         self.state.link_generation += 1
         self.state.snapshots.clear()
         return {}
+
+    def limits(self, **limits: Any) -> dict[str, Any]:
+        """Switch service protection on: `requests`, `milliseconds`, `concurrency` for each `window` of seconds; {} is off."""
+        self.protection.limits = Limits(**limits)
+        return asdict(self.protection.limits)
+
+    def throttle(self, limit: str = "requests", seconds: float = 1.0, times: int = 1) -> dict[str, Any]:
+        """Refuse the next requests with 429 for one limit (`requests`, `time`, `concurrency`), whatever was counted."""
+        self.protection.planned.extend([(NAMES[limit], seconds)] * times)
+        return {"planned": len(self.protection.planned)}
+
+    def plan_deliveries(
+        self,
+        mode: str = "once",
+        seconds: float = 0.0,
+        times: int | None = None,
+        message: str | None = None,
+        table: str | None = None,
+    ) -> dict[str, Any]:
+        """Let the next webhook deliveries happen `once`, `twice`, `never` or `late`; `once` for all forgets earlier plans."""
+        if mode == "once" and times is None:
+            self.webhooks.plans.clear()
+        else:
+            self.webhooks.plans.append(plans_from(mode, seconds, times, message, table))
+        return {"plans": len(self.webhooks.plans)}
+
+    def deliveries(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the log of webhook deliveries, oldest first."""
+        return self.webhooks.log(since)
+
+    def await_deliveries(self, seconds: float = 30.0) -> dict[str, bool]:
+        """Wait until nothing is being delivered."""
+        return {"idle": self.webhooks.wait(seconds)}
+
+    def redeliver(self, number: int) -> dict[str, int]:
+        """Send a delivery of the log once more and return the status of the answer."""
+        return {"status": self.webhooks.redeliver(number)}
 
 
 def default_query(base: str) -> str:

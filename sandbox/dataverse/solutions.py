@@ -27,7 +27,15 @@ STRICT_POLICY = (
     "font-src 'self' data:; img-src 'self' blob: data:; worker-src 'self' blob:; frame-src 'self' blob:; base-uri 'none'; "
     "frame-ancestors 'self' https://*.powerapps.com"
 )
-CONTENT_TYPES = {1: "text/html", 2: "text/css", 3: "text/javascript", 4: "text/xml", 5: "image/png", 6: "image/jpeg", 7: "image/gif"}
+CONTENT_TYPES = {
+    1: "text/html",
+    2: "text/css",
+    3: "text/javascript",
+    4: "text/xml",
+    5: "image/png",
+    6: "image/jpeg",
+    7: "image/gif",
+}
 CONTENT_TYPES |= {9: "text/xml", 10: "image/x-icon", 11: "image/svg+xml", 12: "text/xml"}
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -48,9 +56,18 @@ class SolutionRoutes:
             Route("POST", API + "/RemoveSolutionComponent", self.remove_component, "take a component out of a solution"),
             Route("POST", API + "/ExportSolution", self.export, "a solution as a zip in base64"),
             Route("GET", API + r"/RetrieveProvisionedLanguages(?:\(\))?", self.languages, "languages of the environment"),
-            Route("GET", API + SET + KEY + unpublished + r"(?:\(\))?", self.unpublished, "a form or web resource with waiting changes"),
-            Route("GET", API + SET + unpublished + r"Multiple(?:\(\))?", self.all_unpublished, "forms or web resources with changes"),
-            Route("GET", r"(?:/(?:%7B|\{)[^/]*(?:%7D|\}))?/WebResources/(?P<name>.+)", self.web_resource, "a published web resource"),
+            Route(
+                "GET",
+                API + SET + KEY + unpublished + r"(?:\(\))?",
+                self.unpublished,
+                "a form or web resource with waiting changes",
+            ),
+            Route(
+                "GET", API + SET + unpublished + r"Multiple(?:\(\))?", self.all_unpublished, "forms or web resources with changes"
+            ),
+            Route(
+                "GET", r"(?:/(?:%7B|\{)[^/]*(?:%7D|\}))?/WebResources/(?P<name>.+)", self.web_resource, "a published web resource"
+            ),
         ]
 
     def _context(self, request: Request) -> Context:
@@ -135,7 +152,9 @@ class SolutionRoutes:
 
     def _with_changes(self, context: Context, table: str, position: int) -> dict[str, Any]:
         definition = self._state.schema.table(table)
-        options = read_options({"$select": context.arguments["$select"]} if "$select" in context.arguments else {}, context.prefer)
+        options = read_options(
+            {"$select": context.arguments["$select"]} if "$select" in context.arguments else {}, context.prefer
+        )
         shown = Shape(self._state, context.caller, definition, options).row(position)
         waiting = self._state.unpublished.get((table, self._state.store(table).id_at(position)), {})
         return shown | {name: value for name, value in waiting.items() if name in shown}
@@ -171,7 +190,8 @@ class SolutionRoutes:
         resources = [
             row
             for entry in self._components.of(solution["solutionid"])
-            if entry["componenttype"] == COMPONENT_TYPES["webresource"] and (row := self._state.find("webresource", entry["objectid"]))
+            if entry["componenttype"] == COMPONENT_TYPES["webresource"]
+            and (row := self._state.find("webresource", entry["objectid"]))
         ]
         files = {_file_name(row): base64.b64decode(row.get("content") or "") for row in resources}
         out = io.BytesIO()

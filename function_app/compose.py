@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.dataverse.auth import token_source
 from shared.dataverse.client import DataverseClient
+from shared.dataverse.members import DataverseMembers
 from shared.dataverse.records import DataverseRecords
 from shared.domain.jobs import Step
 from shared.domain.parts import Exclusions
@@ -23,7 +24,7 @@ from shared.pipeline.confirm import Confirm
 from shared.pipeline.create import Create
 from shared.pipeline.door import Door
 from shared.pipeline.going_live import GoingLive
-from shared.pipeline.moves import StepFunction
+from shared.pipeline.moves import Steps
 from shared.pipeline.plan import Plan
 from shared.pipeline.runner import Runner
 from shared.pipeline.signin_desk import SignInDesk
@@ -34,6 +35,13 @@ from shared.pipeline.upload import Upload
 from shared.pipeline.wait import Wait
 from shared.ports import Message
 from shared.settings import Settings
+from shared.storage.connection import Connection
+from shared.storage.doorbells import TableDoorbells
+from shared.storage.files import BlobFiles
+from shared.storage.jobs import TableJobs
+from shared.storage.queue import StepQueue
+from shared.storage.signins import TableSignIns
+from shared.storage.tickets import TableTickets
 
 logger = get_logger(__name__)
 
@@ -117,7 +125,7 @@ def build(env: Mapping[str, str]) -> Product:
         donotemail=settings.exclude_do_not_email,
         donotbulkemail=settings.exclude_do_not_bulk_email,
     )
-    steps: dict[Step, StepFunction] = {
+    steps: Steps = {
         Step.CHECK: Check(records, members, snapshots_allowed=settings.allow_snapshots),
         Step.COLLECT: Collect(members, files, clock, exclusions=exclusions, part_members=settings.part_members),
         Step.PLAN: Plan(files, records, left_out_limit=settings.left_out_limit),

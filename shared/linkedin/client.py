@@ -123,13 +123,13 @@ class LinkedInClient:
         """
         roles = self._roles(token, "")
         accounts: list[AdAccount] = []
-        page_token, seen = "", set[str]()
-        while page_token not in seen and len(seen) < MOST_PAGES:
-            seen.add(page_token)
-            answer = self._succeed(token, protocol.accounts_request(page_token), about_accounts=True)
-            page, page_token = protocol.read_accounts(answer, roles)
+        cursor, seen = "", set[str]()
+        while cursor not in seen and len(seen) < MOST_PAGES:
+            seen.add(cursor)
+            answer = self._succeed(token, protocol.accounts_request(cursor), about_accounts=True)
+            page, cursor = protocol.read_accounts(answer, roles)
             accounts.extend(page)
-            if not page_token:
+            if not cursor:
                 break
         return accounts
 

@@ -284,9 +284,9 @@ class _Users(msgspec.Struct, gc=False):
     paging: _Paging | None = None
 
 
-def accounts_request(page_token: str = "") -> Request:
+def accounts_request(cursor: str = "") -> Request:
     """Return the request for the ad accounts a person can reach; without a search all of them come."""
-    page = f"&pageToken={encoded(page_token)}" if page_token else ""
+    page = f"&pageToken={encoded(cursor)}" if cursor else ""
     return Request("GET", f"/adAccounts?q=search&pageSize={ACCOUNTS_COUNT}{page}")
 
 

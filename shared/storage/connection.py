@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.storage.address import AccountAddress, read_address
+from shared.errors import ConfigurationWrong
+from shared.storage.address import SETTING, AccountAddress, read_address
 
 if TYPE_CHECKING:
     from shared.storage.blobs import Container
@@ -75,26 +76,28 @@ class Connection:
     def _open_tables(self) -> Any:
         from azure.data.tables import TableServiceClient
 
-        options: dict[str, Any] = {**_LIMITS, "retry_total": 0}
-        if self._address.connection_string:
-            return TableServiceClient.from_connection_string(self._address.connection_string, **options)
-        return TableServiceClient(self._address.table_url, credential=self._identity(), **options)
+        return self._service(TableServiceClient, self._address.table_url, retry_total=0)
 
     def _open_queues(self) -> Any:
         from azure.storage.queue import LinearRetry, QueueServiceClient
 
-        options: dict[str, Any] = {**_LIMITS, "retry_policy": LinearRetry(retry_total=0)}
-        if self._address.connection_string:
-            return QueueServiceClient.from_connection_string(self._address.connection_string, **options)
-        return QueueServiceClient(self._address.queue_url, credential=self._identity(), **options)
+        return self._service(QueueServiceClient, self._address.queue_url, retry_policy=LinearRetry(retry_total=0))
 
     def _open_blobs(self) -> Any:
         from azure.storage.blob import BlobServiceClient, LinearRetry
 
-        options: dict[str, Any] = {**_LIMITS, "retry_policy": LinearRetry(retry_total=0)}
-        if self._address.connection_string:
-            return BlobServiceClient.from_connection_string(self._address.connection_string, **options)
-        return BlobServiceClient(self._address.blob_url, credential=self._identity(), **options)
+        return self._service(BlobServiceClient, self._address.blob_url, retry_policy=LinearRetry(retry_total=0))
+
+    def _service(self, client: Any, url: str, **options: Any) -> Any:
+        """Return a service's client; repeats are ours (`failures.attempt`), so its own are switched off in the options."""
+        try:
+            if self._address.connection_string:
+                return client.from_connection_string(self._address.connection_string, **_LIMITS, **options)
+            return client(url, credential=self._identity(), **_LIMITS, **options)
+        except ValueError:  # the text is left out, because it may repeat what was given
+            raise ConfigurationWrong(
+                f"The setting {SETTING} does not describe a storage account. docs/settings.md shows what it looks like."
+            ) from None
 
     def _identity(self) -> Any:
         from shared.storage.identity import ManagedIdentity

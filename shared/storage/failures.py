@@ -11,7 +11,6 @@ from shared.errors import (
     OutcomeUnknown,
     RemoteUnavailable,
     SomebodyElseChangedIt,
-    Throttled,
     UnexpectedAnswer,
 )
 
@@ -60,13 +59,10 @@ _REFUSED = (
     "The app's storage account refuses the app ({told}). An administrator has to check the setting AzureWebJobsStorage, or the "
     "roles of the app's identity: Storage Blob Data Owner, Storage Queue Data Contributor, Storage Table Data Contributor."
 )
-_BUSY = "The app's storage account is busy ({told})."
 _UNFORESEEN = "The app's storage account refused a request in a way nobody foresaw ({told}). Look at the logs."
 _MEANINGS: dict[int, tuple[type[AudienceSyncError], str]] = {
     **dict.fromkeys(_PASSING | {CONFLICT}, (RemoteUnavailable, "The app's storage account cannot answer now ({told}).")),
     401: (ConfigurationWrong, _REFUSED),
     403: (ConfigurationWrong, _REFUSED),
     412: (SomebodyElseChangedIt, "Somebody else changed the stored state at the same moment."),
-    429: (Throttled, _BUSY),
-    503: (Throttled, _BUSY),
 }

@@ -175,6 +175,17 @@ def test_a_missing_storage_setting_is_named(env: dict[str, str], named: str) -> 
         read_address(env)
 
 
+@pytest.mark.parametrize("written", ["nonsense", "a=b;c=d", "AccountKey=hush"])
+def test_a_storage_setting_that_is_no_address_is_named(written: str) -> None:
+    """Without repeating what was written, because a key may be in it."""
+    connection = Connection.from_env({"AzureWebJobsStorage": written})
+
+    with pytest.raises(ConfigurationWrong, match="AzureWebJobsStorage") as caught:
+        connection.container("x").write("x/a", b"a")
+    assert "hush" not in str(caught.value)
+    connection.close()
+
+
 def test_the_apps_identity_asks_for_the_storage_resource_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """MSAL keeps the token; the clients get what they need."""
     monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi")

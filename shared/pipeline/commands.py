@@ -85,7 +85,9 @@ def _create(job: Job, request: Request, now: datetime) -> Job:
     if job.step in _CREATING:
         return job
     if job.step is Step.WAIT:
-        return replace(job, create_asked=True, automatic=False, attempts=0)
+        # Shown at once, so that nobody sees a taken command beside "Ready to create"; wait corrects it if something is missing.
+        asked = replace(job, create_asked=True, automatic=False, attempts=0)
+        return asked.showing({Column.STATUS: Status.UPLOADING, Column.MESSAGE: sentences.UPLOADING})
     if job.step is Step.DONE or job.round == 0:
         return started(job, request, now)
     return replace(job, create_asked=True)

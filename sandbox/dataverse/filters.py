@@ -17,6 +17,7 @@ from sandbox.dataverse.rows import folded
 TOKEN = re.compile(
     r"""\s*(?:
       (?P<text>'(?:[^']|'')*')
+    | (?P<quoted>"[^"]*")
     | (?P<guid>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})
     | (?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))
     | (?P<day>\d{4}-\d\d-\d\d)
@@ -362,6 +363,9 @@ class _Parser:
         if kind == "name" and text.startswith("@"):
             self._at += 1
             return _Parser(self._alias(text), {})._argument()  # noqa: SLF001 - the same class
+        if kind == "quoted":  # only as one of several values of a query function
+            self._at += 1
+            return text[1:-1]
         operand = self._operand()
         return operand.value if isinstance(operand, Literal) else operand.name
 

@@ -86,7 +86,7 @@ class DataverseSimulator(Simulator):
         length = len(request.path) + len(request.query_string)
         if length > LONGEST_ADDRESS:
             raise errors.ServiceError(414, "", "The request URI is longer than 32768 characters.")
-        if not self._fixed_host:
+        if not self._fixed_host and request.scheme == "https":
             self.state.host = request.host
         request.environ[CALLER] = caller = self.caller_of(request)
         with self.protection.counted(caller.user_id) as headers:

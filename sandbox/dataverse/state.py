@@ -212,23 +212,32 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do everything inside or nothing; listeners hear of it afterwards. One inside another joins it."""
+        """Do everything inside or nothing; listeners hear of it when the outermost one has succeeded."""
         if self._undo is not None:
-            yield
+            with self._savepoint(self._undo):
+                yield
             return
         self._undo, self._events = [], []
         try:
-            yield
-        except BaseException:
-            for undo in reversed(self._undo):
-                undo()
-            self._events = []
-            raise
+            with self._savepoint(self._undo):
+                yield
         finally:
             self._undo = None
             events, self._events = self._events, []
             if events:
                 self.tell(events)
+
+    @contextmanager
+    def _savepoint(self, undo: list[Callable[[], None]]) -> Iterator[None]:
+        """Take back what was done inside when it fails."""
+        done, heard = len(undo), len(self._events)
+        try:
+            yield
+        except BaseException:
+            while len(undo) > done:
+                undo.pop()()
+            del self._events[heard:]
+            raise
 
     def undoable(self, undo: Callable[[], None]) -> None:
         """Remember how to take a change back."""

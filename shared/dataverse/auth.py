@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msal
+import msal.exceptions
 
 from shared.errors import ConfigurationWrong, RemoteUnavailable
 from shared.http import new_session
@@ -65,7 +66,7 @@ class MsalTokens:
                 raise RemoteUnavailable(
                     f"Microsoft Entra gave no answer to the app's sign-in ({type(error).__name__}). The step is tried again."
                 ) from None
-            except (ValueError, RuntimeError, KeyError) as error:
+            except (ValueError, RuntimeError, KeyError, msal.exceptions.MsalError) as error:
                 raise _misconfigured(error) from None
             self._given = _read(result)
             return self._given
@@ -144,7 +145,8 @@ def _credential(settings: Settings) -> str | dict[str, str]:
 
 def _misconfigured(error: Exception) -> ConfigurationWrong | RemoteUnavailable:
     """Return what MSAL means by an exception; its own text is left out because it may repeat what it was given."""
-    if isinstance(error, RuntimeError | KeyError | json.JSONDecodeError):
+    unreadable = any(isinstance(one, json.JSONDecodeError) for one in (error, error.__context__))
+    if unreadable or not isinstance(error, ValueError):
         return RemoteUnavailable("Microsoft Entra could not answer the app's sign-in just now. The step is tried again.")
     if "authority" in str(error):
         return ConfigurationWrong("Microsoft Entra does not know the tenant. Check DATAVERSE_TENANT_ID and DATAVERSE_AUTHORITY.")

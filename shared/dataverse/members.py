@@ -8,7 +8,7 @@ import msgspec
 from shared.dataverse import protocol
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.protocol import NotInstalled
-from shared.dataverse.segments import SegmentKind  # noqa: TC001  import-light is no aim here
+from shared.dataverse.segments import SegmentKind
 from shared.dataverse.segments.marketing_list import MarketingLists
 from shared.dataverse.segments.outbound import OutboundSegments
 from shared.dataverse.segments.reading import Followed, check_link, follow

@@ -1,20 +1,25 @@
-"""Member lists: the sorted, distinct digests of one audience, made by merging parts, sent in batches.
+"""Member lists: the distinct digests of one audience, made by merging parts, sent in batches.
 
-A member list is stored as its digests one after the other, 32 bytes each, with nothing around them.
+A member list is stored as its digests one after the other, 32 bytes each, with nothing around them. They come in the order
+of their first byte, like the records of parts; within one first byte in the order in which the parts have them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Protocol
+from struct import Struct
+from typing import Final, Protocol
 
 from shared.domain.emails import DIGEST_SIZE
 from shared.domain.jobs import Tallies
-from shared.domain.parts import BUCKETS, HEADER_SIZE, LEFT_OUT_SIZE, RECORD_SIZE, PartHeader
+from shared.domain.parts import BUCKETS, HEADER_SIZE, ID_SIZE, LEFT_OUT_SIZE, RECORD_SIZE, PartHeader, left_out_records
 from shared.domain.reasons import Reason
+from shared.errors import UnexpectedAnswer
 
-BATCH_SIZE = 5_000
-HELD_AT_ONCE = 65_536
+BATCH_SIZE: Final = 5_000
+HELD_AT_ONCE: Final = 65_536
+
+_DIGEST = Struct(f"{DIGEST_SIZE}s")
 
 
 class Readable(Protocol):
@@ -44,35 +49,23 @@ def merge(parts: Sequence[Readable], opted_out: Sequence[Readable] = (), held_at
     pieces, so a merge may be repeated. There is at least one piece. Raises UnexpectedAnswer for a part that cannot be read.
     """
     files = [_PartFile(part) for part in parts]
-    refused = [_PartFile(part) for part in opted_out]
-    tallies = sum_tallies(file.header.tallies for file in files)
-    tallies = replace(tallies, eligible=0)
+    refusing = [_PartFile(part) for part in opted_out]
+    tallies = replace(sum_tallies(file.header.tallies for file in files), eligible=0)
     yield Piece(b"", b"", tallies)
     for file in files:
         yield Piece(b"", file.left_out(), tallies)
-    for first, last in _ranges([file.header for file in (*files, *refused)], held_at_once):
-        records = sorted(b for file in files for b in _split(file.records(first, last)))
-        out = {b[:DIGEST_SIZE] for file in refused for b in _split(file.records(first, last))}
-        kept: dict[bytes, bytes] = {}
-        left_out = []
-        duplicates = opted = 0
-        for record in records:
-            digest, member = record[:DIGEST_SIZE], record[DIGEST_SIZE:]
-            if digest in out:
-                opted += 1
-                left_out.append(member + bytes([Reason.OPTED_OUT_OF_PURPOSE]))
-            elif digest in kept:
-                duplicates += 1
-                left_out.append(member + bytes([Reason.DUPLICATE]))
-            else:
-                kept[digest] = member
+    for first, last in _ranges([file.header for file in (*files, *refusing)], held_at_once):
+        blocks = [file.block(first, last) for file in files]
+        refused = [file.block(first, last) for file in refusing]
+        settled = [_settle(blocks, refused, bucket) for bucket in range(first, last)]
+        digests, ids, reasons = (b"".join(column) for column in zip(*settled, strict=True))
         tallies = replace(
             tallies,
-            duplicate=tallies.duplicate + duplicates,
-            opted_out=tallies.opted_out + opted,
-            eligible=tallies.eligible + len(kept),
+            duplicate=tallies.duplicate + reasons.count(Reason.DUPLICATE),
+            opted_out=tallies.opted_out + reasons.count(Reason.OPTED_OUT_OF_PURPOSE),
+            eligible=tallies.eligible + len(digests) // DIGEST_SIZE,
         )
-        yield Piece(b"".join(kept), b"".join(left_out), tallies)
+        yield Piece(digests, left_out_records(ids, reasons), tallies)
 
 
 def sum_tallies(several: Iterable[Tallies]) -> Tallies:
@@ -93,10 +86,6 @@ def read_batch(member_list: Readable, number: int, batch_size: int = BATCH_SIZE)
     return member_list.read(number * batch_size * DIGEST_SIZE, batch_size * DIGEST_SIZE)
 
 
-def _split(records: bytes) -> Iterator[bytes]:
-    return (records[at : at + RECORD_SIZE] for at in range(0, len(records), RECORD_SIZE))
-
-
 def _ranges(headers: Sequence[PartHeader], held_at_once: int) -> Iterator[tuple[int, int]]:
     """Yield neighbouring buckets (first, behind last) that together hold about so many records."""
     first = held = 0
@@ -110,18 +99,69 @@ def _ranges(headers: Sequence[PartHeader], held_at_once: int) -> Iterator[tuple[
         yield first, BUCKETS
 
 
+def _settle(blocks: Sequence["_Block"], refused: Sequence["_Block"], bucket: int) -> tuple[bytes, bytes, bytes]:
+    """Return the distinct digests of one bucket, then ids and reasons of its members that are left out."""
+    unwanted = dict.fromkeys(_split(b"".join([block.digests(bucket) for block in refused])))
+    digests = _split(b"".join([block.digests(bucket) for block in blocks]))
+    seen = unwanted.copy()
+    again = []
+    for position, digest in enumerate(digests):
+        if digest in seen:
+            again.append(position)
+        else:
+            seen[digest] = None
+    ids = b"".join([block.ids(bucket) for block in blocks]) if again else b""
+    reasons = [Reason.OPTED_OUT_OF_PURPOSE if digests[position] in unwanted else Reason.DUPLICATE for position in again]
+    return (
+        b"".join(list(seen)[len(unwanted) :]),
+        b"".join([ids[position * ID_SIZE : (position + 1) * ID_SIZE] for position in again]),
+        bytes(reasons),
+    )
+
+
+def _split(digests: bytes) -> list[bytes]:
+    return [digest for (digest,) in _DIGEST.iter_unpack(digests)]
+
+
 class _PartFile:
-    """A stored part that is read bucket by bucket."""
+    """A stored part that is read some buckets at a time."""
 
     def __init__(self, stored: Readable) -> None:
         self._stored = stored
         self.header = PartHeader.from_bytes(stored.read(0, HEADER_SIZE))
         self._starts = [HEADER_SIZE + RECORD_SIZE * count for count in accumulate(self.header.counts, initial=0)]
 
-    def records(self, first: int, last: int) -> bytes:
-        """Return the records of buckets from `first` up to, not including, `last`."""
-        return self._stored.read(self._starts[first], self._starts[last] - self._starts[first])
+    def block(self, first: int, last: int) -> "_Block":
+        """Return the buckets from `first` up to, not including, `last`."""
+        content = self._read(self._starts[first], self._starts[last] - self._starts[first])
+        return _Block(content, first, self.header.counts[first:last])
 
     def left_out(self) -> bytes:
         """Return the left-out records."""
-        return self._stored.read(self._starts[BUCKETS], self.header.left_out * LEFT_OUT_SIZE)
+        return self._read(self._starts[BUCKETS], self.header.left_out * LEFT_OUT_SIZE)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        content = self._stored.read(offset, size) if size else b""
+        if len(content) != size:
+            raise UnexpectedAnswer("A stored part of the members is not complete. Start the check of this segment again.")
+        return content
+
+
+class _Block:
+    """Neighbouring buckets of one part, in memory."""
+
+    def __init__(self, content: bytes, first: int, counts: Sequence[int]) -> None:
+        self._content = content
+        self._first = first
+        self._starts = [RECORD_SIZE * count for count in accumulate(counts, initial=0)]
+        self._middles = [start + DIGEST_SIZE * count for start, count in zip(self._starts, counts, strict=False)]
+
+    def digests(self, bucket: int) -> bytes:
+        """Return the digests in a bucket."""
+        place = bucket - self._first
+        return self._content[self._starts[place] : self._middles[place]]
+
+    def ids(self, bucket: int) -> bytes:
+        """Return the ids in a bucket, in the order of the digests."""
+        place = bucket - self._first
+        return self._content[self._middles[place] : self._starts[place + 1]]

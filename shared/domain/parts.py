@@ -5,19 +5,22 @@ the digest: SHA-256 spreads members evenly over these 256 buckets, so parts of a
 in little memory.
 
     header    magic, version, seven tallies, number of left-out records, number of records in each of 256 buckets
-    records   bucket after bucket; each 32 bytes digest + 16 bytes member id
+    records   bucket after bucket; in each first the digests (32 bytes each), then the member ids (16 bytes each) in that order
     left out  each 16 bytes member id + 1 byte reason
 """
 
-from collections.abc import Iterable
+from binascii import unhexlify
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from hashlib import sha256
+from itertools import chain
+from operator import add
 from struct import Struct
 
-from shared.domain.emails import DIGEST_SIZE, HashedEmail, normalise, prepare_email
+from shared.domain.emails import DIGEST_SIZE, normalise, prepare_emails
 from shared.domain.jobs import Tallies
 from shared.domain.members import MemberRow, MemberRows
-from shared.domain.reasons import Reason
+from shared.domain.reasons import INVALID_EMAIL, Reason
 from shared.errors import UnexpectedAnswer
 
 ID_SIZE = 16
@@ -49,6 +52,16 @@ class Exclusions:
         if (self.donotemail and row.donotemail) or (self.donotbulkemail and row.donotbulkemail):
             return Reason.OPTED_OUT
         return None
+
+    def addresses(self, rows: Sequence[MemberRow]) -> list[str]:
+        """Return what stands in each row's address field; "" where that is nothing or the row is left out."""
+        if self != _ALL_EXCLUSIONS:
+            return ["" if self.reason_for(row) else row.emailaddress1 or "" for row in rows]
+        # The same without a call for each member.
+        return ["" if row.statecode or row.donotemail or row.donotbulkemail else row.emailaddress1 or "" for row in rows]
+
+
+_ALL_EXCLUSIONS = Exclusions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,51 +118,110 @@ class PartBuilder:
 
     def __init__(self, exclusions: Exclusions | None = None) -> None:
         self._exclusions = exclusions or Exclusions()
+        self._begin()
+
+    def _begin(self) -> None:
         self._members = 0
-        self._records: list[bytes] = []
-        self._left_out: list[bytes] = []
+        self._pages: list[_Grouped] = []
+        self._left_out: list[str] = []
+        self._reasons = bytearray()
 
     def __len__(self) -> int:
         return self._members
 
     def add(self, rows: MemberRows) -> None:
         """Add the members of one page. Raises UnexpectedAnswer when a member's id is not a GUID."""
-        for row in rows.rows:
-            member = bytes.fromhex(row.id.replace("-", ""))
-            outcome = self._exclusions.reason_for(row) or prepare_email(row.emailaddress1)
-            if isinstance(outcome, HashedEmail):
-                self._records.append(outcome.digest + member)
-            else:
-                reason = outcome if isinstance(outcome, Reason) else outcome.reason
-                self._left_out.append(member + bytes([reason]))
-        self._members += len(rows)
+        members = rows.rows
+        prepared = prepare_emails(self._exclusions.addresses(members))
+        ids = [row.id for row in members]
+        for position, reason in prepared.rejected.items():
+            self._left_out.append(ids[position])
+            self._reasons.append(self._exclusions.reason_for(members[position]) or reason)
+            ids[position] = ""
+        self._pages.append(_Grouped(prepared.digests, list(filter(None, ids))))
+        self._members += len(members)
 
     def finish(self) -> Part:
         """Return the part of everything added since the start, or since the last time this was asked."""
-        reasons = [Reason(record[ID_SIZE]) for record in self._left_out]
-        tallies = Tallies(
-            members=self._members,
-            no_email=reasons.count(Reason.NO_EMAIL),
-            invalid=sum(reason.is_invalid_email for reason in reasons),
-            opted_out=reasons.count(Reason.OPTED_OUT),
-            inactive=reasons.count(Reason.INACTIVE),
-            eligible=len(self._records),
-        )
-        part = _part(tallies, sorted(self._records), b"".join(self._left_out))
-        self.__init__(self._exclusions)  # type: ignore[misc]
+        left_out = left_out_records(pack_ids(self._left_out), self._reasons)
+        part = _part(self._tallies(), self._pages, left_out)
+        self._begin()
         return part
+
+    def _tallies(self) -> Tallies:
+        count = self._reasons.count
+        return Tallies(
+            members=self._members,
+            no_email=count(Reason.NO_EMAIL),
+            invalid=sum(map(count, INVALID_EMAIL)),
+            opted_out=count(Reason.OPTED_OUT),
+            inactive=count(Reason.INACTIVE),
+            eligible=self._members - len(self._reasons),
+        )
 
 
 def opted_out_part(addresses: Iterable[str | None]) -> Part:
-    """Return a part of opted-out addresses, for `merge`. Whether an address is valid does not matter; empty ones are passed over."""
+    """Return a part of opted-out addresses, for `merge`. It does not matter whether an address is valid; empty ones count nothing."""
     texts = {normalise(address) for address in addresses if address}
-    records = [sha256(text.encode("utf-8", "surrogatepass")).digest() + bytes(ID_SIZE) for text in texts if text]
-    return _part(Tallies(), sorted(records), b"")
+    digests = [sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts if text]
+    return _part(Tallies(), [_Grouped(digests, [_NOBODY] * len(digests))], b"")
 
 
-def _part(tallies: Tallies, records: list[bytes], left_out: bytes) -> Part:
+def pack_ids(ids: Sequence[str]) -> bytes:
+    """Return GUIDs as 16 bytes each. Raises UnexpectedAnswer when one is not a GUID."""
+    try:
+        packed = unhexlify("".join(ids).encode().translate(None, b"-"))
+    except ValueError:
+        packed = b""
+    if len(packed) != len(ids) * ID_SIZE:
+        raise UnexpectedAnswer(
+            "Dataverse answered with a member whose id is not a GUID. Try again; if it happens again, report it."
+        )
+    return packed
+
+
+def left_out_records(ids: bytes, reasons: bytes | bytearray) -> bytes:
+    """Return left-out records: each member id (16 bytes) with its reason (1 byte) behind it."""
+    records = bytearray(len(reasons) * LEFT_OUT_SIZE)
+    for byte in range(ID_SIZE):
+        records[byte::LEFT_OUT_SIZE] = ids[byte::ID_SIZE]
+    records[ID_SIZE::LEFT_OUT_SIZE] = reasons
+    return bytes(records)
+
+
+_NOBODY = "0" * 2 * ID_SIZE
+
+
+class _Grouped:
+    """Digests and ids grouped by the first byte of the digest."""
+
+    def __init__(self, digests: list[bytes], ids: list[str]) -> None:
+        digests_of: list[list[bytes]] = [[] for _ in range(BUCKETS)]
+        ids_of: list[list[str]] = [[] for _ in range(BUCKETS)]
+        for digest, member in zip(digests, ids, strict=True):
+            bucket = digest[0]
+            digests_of[bucket].append(digest)
+            ids_of[bucket].append(member)
+        self.counts = list(map(len, digests_of))
+        self._digests = b"".join(chain.from_iterable(digests_of))
+        self._ids = pack_ids(list(chain.from_iterable(ids_of)))
+
+    def buckets(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield digests and ids of each bucket."""
+        start = 0
+        for count in self.counts:
+            end = start + count
+            yield self._digests[start * DIGEST_SIZE : end * DIGEST_SIZE], self._ids[start * ID_SIZE : end * ID_SIZE]
+            start = end
+
+
+def _part(tallies: Tallies, groups: list[_Grouped], left_out: bytes) -> Part:
+    """Put groups together, bucket by bucket."""
     counts = [0] * BUCKETS
-    for record in records:
-        counts[record[0]] += 1
-    header = PartHeader(tallies, len(left_out) // LEFT_OUT_SIZE, tuple(counts))
-    return Part(header, b"".join(records), left_out)
+    for group in groups:
+        counts = list(map(add, counts, group.counts))
+    records = []
+    for bucket in zip(*[group.buckets() for group in groups], strict=True):
+        records += [digests for digests, _ in bucket]
+        records += [ids for _, ids in bucket]
+    return Part(PartHeader(tallies, len(left_out) // LEFT_OUT_SIZE, tuple(counts)), b"".join(records), left_out)

@@ -33,11 +33,6 @@ class Reason(IntEnum):
         """Return what a person reads."""
         return _SENTENCES[self]
 
-    @property
-    def is_invalid_email(self) -> bool:
-        """Tell whether the member has an email address that cannot be one."""
-        return self >= Reason.NO_AT_SIGN
-
 
 _SENTENCES = {
     Reason.INACTIVE: "The record is inactive, or the lead is no longer open.",
@@ -57,3 +52,6 @@ _SENTENCES = {
     Reason.TOO_LONG: "The email address is longer than email allows.",
     Reason.FORM_NOT_SUPPORTED: "The field holds a name, quotation marks or brackets besides the email address.",
 }
+
+INVALID_EMAIL = tuple(reason for reason in Reason if reason >= Reason.NO_AT_SIGN)
+"""The reasons that a tally counts as an invalid address."""

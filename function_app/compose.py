@@ -126,7 +126,7 @@ def build(env: Mapping[str, str]) -> Product:
         donotbulkemail=settings.exclude_do_not_bulk_email,
     )
     steps: Steps = {
-        Step.CHECK: Check(records, members, snapshots_allowed=settings.allow_snapshots),
+        Step.CHECK: Check(members, snapshots_allowed=settings.allow_snapshots),
         Step.COLLECT: Collect(members, files, clock, exclusions=exclusions, part_members=settings.part_members),
         Step.PLAN: Plan(files, records, left_out_limit=settings.left_out_limit),
         Step.WAIT: Wait(tokens),

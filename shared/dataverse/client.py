@@ -81,6 +81,10 @@ class DataverseClient:
         while link:
             rows, following = protocol.read_rows(self.send(protocol.request("GET", link)), doing)
             yield from rows
+            if following == link:
+                raise UnexpectedAnswer(
+                    f"Dataverse could not {doing}: a page led back to itself. Ask support to look at the logs."
+                )
             link = self.absolute(protocol.next_path(self.base_url, following)) if following else None
 
     def absolute(self, path: str) -> str:

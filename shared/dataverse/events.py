@@ -7,12 +7,13 @@ Source: Microsoft Learn, "Use webhooks to create external handlers for server ev
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
 
 from shared.dataverse.protocol import as_guid
-from shared.dataverse.schema import AUDIENCE_TABLE, SEGMENT_TABLES, SIGN_IN_TABLE
+from shared.dataverse.schema import AUDIENCE_TABLE, SEGMENT_TABLES, SIGN_IN_TABLE, Audience
 from shared.errors import AudienceSyncError
 
 _NOTHING = UUID(int=0)
@@ -31,7 +32,8 @@ class Event:
 
     `key` is the same for every delivery of the same event. `host` is the environment's, from a header. `depth` is
     above 1 when another piece of automation caused the event. `user_id` is who caused it. `shortened` says that
-    Dataverse left parts of the body out because it was over 256 KB.
+    Dataverse left parts of the body out because it was over 256 KB. `is_echo` says that the change empties the row's
+    command, which only the worker does when it has taken one.
     """
 
     key: str
@@ -44,6 +46,7 @@ class Event:
     correlation: str
     depth: int
     shortened: bool
+    is_echo: bool = False
 
     @property
     def kind(self) -> str | None:
@@ -71,6 +74,7 @@ class _Context(msgspec.Struct):
     UserId: str | None = None
     Depth: int | None = None
     OwningExtension: _Reference | None = None
+    InputParameters: Any = None
 
 
 _CONTEXT = msgspec.json.Decoder(_Context)
@@ -98,7 +102,24 @@ def read_event(body: bytes, headers: Mapping[str, str]) -> Event:
         correlation=as_guid(context.CorrelationId) or as_guid(named.get("x-ms-correlation-request-id")) or "",
         depth=context.Depth or 1,
         shortened="x-ms-dynamics-msg-size-exceeded" in named,
+        is_echo=_empties_command(context.InputParameters),
     )
+
+
+def _empties_command(parameters: Any) -> bool:
+    """Tell whether the change sets `lima_command` to nothing; anything that is not of the known shape does not."""
+    for target in _values(parameters, "Target"):
+        attributes = target.get("Attributes") if isinstance(target, dict) else None
+        if any(value is None for value in _values(attributes, Audience.COMMAND)):
+            return True
+    return False
+
+
+def _values(pairs: Any, key: str) -> list[Any]:
+    """Return the values under a key of Dataverse's list of key and value pairs."""
+    if not isinstance(pairs, list):
+        return []
+    return [pair.get("value") for pair in pairs if isinstance(pair, dict) and pair.get("key") == key and "value" in pair]
 
 
 def _key(context: _Context, row_id: str) -> str:

@@ -67,7 +67,8 @@ class Job:
     automatic: bool = False
     create_asked: bool = False
     small_confirmed: bool = False
-    segment: Segment | None = None
+    asked_for: SegmentRef | None = None  # the record the row names
+    segment: Segment | None = None  # ... as check found it
     round: int = 0  # every fresh check reads into a place of its own
     has_ids: bool = False  # the source listed ids first
     parts: int = 0
@@ -142,6 +143,8 @@ class Job:
         values["step"] = Step(values["step"])
         values["failed_at"] = Step(values["failed_at"]) if values.get("failed_at") else None
         values["tallies"] = Tallies(**values.get("tallies", {}))
+        if values.get("asked_for"):
+            values["asked_for"] = SegmentRef(**values["asked_for"])
         if values.get("segment"):
             described = dict(values["segment"])
             described["ref"] = SegmentRef(**described["ref"])

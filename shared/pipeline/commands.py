@@ -7,6 +7,7 @@ from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Command, Origin, Status
 from shared.domain.audiences import Request
 from shared.domain.jobs import Job, Step, Tallies
+from shared.domain.segments import SegmentRef
 from shared.pipeline import sentences
 
 _CREATING = frozenset({Step.CREATE, Step.UPLOAD, Step.CONFIRM, Step.WATCH})
@@ -60,6 +61,7 @@ def started(job: Job, request: Request, now: datetime) -> Job:
         fence=job.fence,
         round=job.round + 1,
         command_id=job.command_id,
+        asked_for=SegmentRef(request.segment_table.strip().lower(), request.segment_id.strip().strip("{}").lower()),
         automatic=request.command == Command.CREATE and request.origin != Origin.PERSON,
         create_asked=request.command == Command.CREATE,
         small_confirmed=request.small_confirmed,

@@ -99,4 +99,4 @@ class Create:
     def _uploading(self, job: Job, audience_id: str, *, made: bool) -> Move:
         job = replace(job, audience_id=audience_id).moved_to(Step.UPLOAD)
         shown = {Column.AUDIENCE_ID: audience_id, Column.LINK: self._link.format(account=job.account.rpartition(":")[2])}
-        return Move(job.showing(shown), after=self._settle_seconds if made else 0.0)
+        return Move(job.showing(shown), after=self._settle_seconds if made else 0.0, quiet=True)

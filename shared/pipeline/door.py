@@ -32,6 +32,10 @@ class Event(Protocol):
         """Id of the changed row."""
 
     @property
+    def is_echo(self) -> bool:
+        """Whether the change is the worker's own taking of a command."""
+
+    @property
     def correlation(self) -> str:
         """The platform's correlation id."""
 
@@ -53,6 +57,9 @@ class Door:
             if kind is None or not self._is_ours(event):
                 logger.info("Passed over an event that is not ours", extra={"action": "event-foreign", "table": event.table})
                 return False
+            if event.is_echo:
+                logger.info("Passed over the echo of a taken command", extra={"action": "event-echo"})
+                return False
             if not self.doorbells.take(event.key, self.clock.now()):
                 logger.info("Passed over an event that was taken before", extra={"action": "event-repeated"})
                 return False
@@ -60,7 +67,7 @@ class Door:
             return True
 
     def _is_ours(self, event: Event) -> bool:
-        """A copied environment keeps the webhook of the original, so the organisation is checked."""
+        """Tell whether the event is of our environment: a copied one keeps the webhook of the original."""
         return not self.organization_id or event.organization_id.lower() == self.organization_id.lower()
 
     def _ring(self, event: Event, kind: str) -> None:

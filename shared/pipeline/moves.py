@@ -14,11 +14,12 @@ class Move:
     """The job after a step, and when it goes on.
 
     `after` is 0 to go on at once, a number of seconds to come back later, None when only a person can
-    make it go on or the job is at its end.
+    make it go on or the job is at its end. A `quiet` move is shown together with the next one.
     """
 
     job: Job
     after: float | None = 0.0
+    quiet: bool = False
 
 
 class Progress(Protocol):

@@ -5,7 +5,7 @@ written stays owed, and the next message is sent before this one is deleted.
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.dataverse.schema import Audience as Column
@@ -76,10 +76,9 @@ class Stretch:
         return self._goes_on and self.job.step is not Step.DONE
 
     def pay_debts(self) -> None:
-        """Write what an earlier message saved but may not have shown."""
-        if not self.job.owes_row and not self.job.owes_result:
-            return
-        if self._pay() and self.job.step is Step.DONE:
+        """Write what a job at its end still owes; any other job pays with its next move."""
+        owes = self.job.owes_row or self.job.owes_result
+        if self.job.step is Step.DONE and owes and self._pay():
             self._save(replace(self.job, due=None))
 
     def progress(self, job: Job, changes: Changes | None = None) -> Job:
@@ -116,14 +115,21 @@ class Stretch:
                 "attempts": self.job.attempts,
             },
         )
-        owes = self.job.owes_row or self.job.owes_result
-        if owes and (not self._goes_on or now - self._shown_at >= self._desk.pace.progress) and not self._pay():
-            return
-        if over:
-            if self.job.due is not None:
-                self._save(replace(self.job, due=None))
-        elif not self._goes_on:
+        if self._is_to_be_shown(move, now):
+            if not self._pay():
+                return
+            if not self._goes_on:
+                self._save(replace(self.job, due=None) if over else self.job)
+        if not over and not self._goes_on:
             self._summon(move.after or 0.0)
+
+    def _is_to_be_shown(self, move: Move, now: datetime) -> bool:
+        """Tell whether the row is written now: at every rest that is not quiet, in between only every few seconds."""
+        if not self.job.owes_row and not self.job.owes_result:
+            return False
+        if self._goes_on or move.quiet:
+            return now - self._shown_at >= self._desk.pace.progress
+        return True
 
     def _pay(self) -> bool:
         """Show what is owed; when Dataverse does not take it now, come back for it. Tells whether it was shown."""

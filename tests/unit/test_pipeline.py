@@ -251,7 +251,7 @@ class Road:
         tokens = TokenKeeper(self.sign_ins, self.oauth, self.clock)  # type: ignore[arg-type]
         confirm = Confirm(self.linkedin, tokens, self.clock, first=30, longest=600, patience=timedelta(hours=72))  # type: ignore[arg-type]
         steps: dict[Step, Any] = {
-            Step.CHECK: Check(self.rows, self.members, snapshots_allowed=False),  # type: ignore[arg-type]
+            Step.CHECK: Check(self.members, snapshots_allowed=False),
             Step.COLLECT: Collect(self.members, self.files, self.clock, exclusions=Exclusions(), part_members=part),
             Step.PLAN: Plan(self.files, self.rows, left_out_limit=1000),  # type: ignore[arg-type]
             Step.WAIT: Wait(tokens),
@@ -287,7 +287,7 @@ class Road:
         """Handle messages until none is left, the audience is only watched, or `until`."""
         for _ in range(most):
             loaded = self.jobs.load(ROW)
-            if until() or (loaded and loaded[0].step is Step.WATCH):
+            if until() or (loaded and loaded[0].step is Step.WATCH and not loaded[0].owes_row):
                 return
             message = self.queue.take()
             if message is None:

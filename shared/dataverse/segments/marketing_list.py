@@ -73,8 +73,6 @@ class MarketingLists:
         path = self._client.absolute(cursor) if cursor else first
         page = self._read(ref, base, protocol.request("GET", path, headers=protocol.page_size(self._page_size)), bool(cursor))
         following = protocol.next_path(self._client.base_url, page.next_link) if page.next_link else None
-        if following == cursor:
-            raise _stuck(ref)
         return page.rows, following
 
     def _dynamic_page(self, ref: SegmentRef, query: "MemberQuery", cursor: str) -> Followed[MemberRows]:
@@ -108,7 +106,7 @@ class MemberQuery:
     """The FetchXML of a dynamic list, made to give the members' needed columns page by page.
 
     Its own columns and order go, because pages are only reliable in the order of the key, and a column of a linked
-    table would repeat members. Raises NotAllowed when the text is no query for the list's members.
+    table would repeat members; so would the link itself, if the rows were not made distinct. Raises NotAllowed when the text is no query for the list's members.
     """
 
     def __init__(self, written: str, base: Base, size: int) -> None:
@@ -127,7 +125,7 @@ class MemberQuery:
             entity.insert(place, ET.Element("attribute", name=column))
         entity.append(ET.Element("order", attribute=base.key))
         self._fetch.attrib.pop("returntotalrecordcount", None)
-        self._fetch.attrib |= {"distinct": "true", "count": str(size)}
+        self._fetch.attrib |= {"distinct": "false" if entity.find(".//link-entity") is None else "true", "count": str(size)}
 
     def at(self, cursor: str) -> str:
         """Return the FetchXML for the page at `cursor`, "number cookie" or empty for the first."""
@@ -141,14 +139,19 @@ class MemberQuery:
     def behind(self, cursor: str, page: MemberPage, ref: SegmentRef) -> str | None:
         """Return the cursor of the page behind this one; None after the last.
 
-        Raises UnexpectedAnswer when Dataverse would lead round in a circle.
+        Raises UnexpectedAnswer when Dataverse would lead round in a circle, NotAllowed for a long list without cookies
+        (Learn: some queries do not support them).
         """
         if not page.more_records:
             return None
         number, before = _place(cursor)
         cookie = paging_cookie(page.paging_cookie)
-        if (cookie and cookie == before) or (not cookie and number * self._size >= _ROWS_WITHOUT_COOKIE):
+        if cookie and cookie == before:
             raise _stuck(ref)
+        if not cookie and number * self._size >= _ROWS_WITHOUT_COOKIE:
+            raise NotAllowed(
+                f"Dataverse gives only the first {_ROWS_WITHOUT_COOKIE:,} members of this dynamic marketing list. {_ADVICE}"
+            )
         return f"{number + 1} {cookie}"
 
 

@@ -35,7 +35,8 @@ type Followed[T] = tuple[T, str | None]
 def follow[T](fetch: Callable[[str], Followed[T]], cursor: str) -> Generator[Followed[T]]:
     """Return what `fetch(cursor)` gives with the cursor behind it, then what that one gives, and so on until it is None.
 
-    The next fetch runs while the caller works. Closing the iterator stops fetching.
+    The next fetch runs while the caller works. Closing the iterator stops fetching. Raises UnexpectedAnswer when a
+    cursor leads to itself.
     """
     with _Threads(1) as threads:
         coming = threads.submit(partial(fetch, cursor))
@@ -44,8 +45,13 @@ def follow[T](fetch: Callable[[str], Followed[T]], cursor: str) -> Generator[Fol
             if following is None:
                 yield found, None
                 return
-            coming = threads.submit(partial(fetch, following))
-            yield found, following
+            if following == cursor:
+                raise UnexpectedAnswer(
+                    "Dataverse leads from a page back to the same page, so nothing was used. Report it to support."
+                )
+            cursor = following
+            coming = threads.submit(partial(fetch, cursor))
+            yield found, cursor
 
 
 def in_order[T](tasks: Iterable[Callable[[], T]], at_once: int) -> Generator[T]:

@@ -5,7 +5,6 @@ Source: Microsoft Learn, table reference of appaction; what hands over the form 
 
 from typing import Any
 
-from solution.environment import Environment
 from solution.forms import form_tables
 from solution.run import Run
 from solution.texts import Text
@@ -103,7 +102,7 @@ def _navigations(web: Web) -> dict[str, str]:
     }
 
 
-def remove_commands(run: Run, environment: Environment) -> None:  # noqa: ARG001 - same shape as the others
+def remove_commands(run: Run) -> None:
     """Delete our buttons."""
     for name, found in find_commands(run.web).items():
         if run.web.delete(f"appactions({found['appactionid']})"):

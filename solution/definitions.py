@@ -492,7 +492,6 @@ NAMES = {AUDIENCE_TABLE: tuple(Audience), SIGN_IN_TABLE: tuple(SignIn), "result"
 
 # ------------------------------------------------------------------ roles
 
-_EVERYTHING = ("Create", "Read", "Write", "Delete", "Append", "AppendTo", "Assign", "Share")
 _READ: Mapping[str, str] = {"Read": "Global"}
 
 MARKETER = Role(
@@ -516,8 +515,9 @@ WORKER = Role(
     "LinkedIn Audience Worker",
     "What the LinkedIn Matched Audiences app does in Dataverse, and nothing else. Give it to its application user only.",
     {
-        AUDIENCE_TABLE: dict.fromkeys(_EVERYTHING, "Global"),
-        SIGN_IN_TABLE: dict.fromkeys(_EVERYTHING, "Global"),
+        # Assign, because a row that going live makes belongs to the person who asked for it.
+        AUDIENCE_TABLE: dict.fromkeys(("Create", "Read", "Write", "Append", "AppendTo", "Assign"), "Global"),
+        SIGN_IN_TABLE: dict.fromkeys(("Read", "Write", "Append", "AppendTo"), "Global"),
         **{table: {"Read": "Global", "Write": "Global"} for table in SEGMENT_TABLES},
         "contact": _READ,
         "lead": _READ,

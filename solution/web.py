@@ -76,6 +76,9 @@ class Web(Protocol):
     def delete(self, path: str) -> bool:
         """Delete something; False when it was gone already."""
 
+    def acting_as(self, user_id: str) -> "Web":
+        """Return the Web API in the name of a user, as far as the signed-in person may act for others."""
+
 
 def find(web: Web, path: str) -> dict[str, Any] | None:
     """Return the JSON at a path, or None when it, or its table, does not exist."""
@@ -127,6 +130,13 @@ class DataverseWeb:
     def host(self) -> str:
         """The environment's host name."""
         return urlsplit(self._http.base_url).hostname or self._http.base_url
+
+    def acting_as(self, user_id: str) -> "Web":
+        """Return the Web API in the name of a user.
+
+        Source: Microsoft Learn, "Impersonate another user using the Web API".
+        """
+        return DataverseWeb(self._http, lambda: {**self._sign(), "MSCRMCallerID": user_id}, sleep=self._sleep)
 
     def get(self, path: str) -> Any:
         """Return the JSON at a path; metadata is always fresh."""
@@ -253,3 +263,7 @@ class Rehearsal:
         """Note the write."""
         self.requests.append(("DELETE", path))
         return True
+
+    def acting_as(self, user_id: str) -> Web:  # noqa: ARG002 - it makes no difference when nothing is written
+        """Return this rehearsal."""
+        return self

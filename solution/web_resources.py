@@ -58,6 +58,11 @@ def web_resource_name(path: Path) -> str:
     return f"{PREFIX}_/{path.name}"
 
 
+def encoded(path: Path) -> str:
+    """Return a file's content as Dataverse stores it."""
+    return base64.b64encode(path.read_bytes()).decode()
+
+
 def find_web_resources(web: Web, columns: str = _COLUMNS) -> dict[str, dict[str, Any]]:
     """Return our web resources as they are published, by name."""
     return {one["name"]: one for one in rows(web, f"webresourceset?$select={columns}&$filter={_OURS}")}
@@ -65,7 +70,8 @@ def find_web_resources(web: Web, columns: str = _COLUMNS) -> dict[str, dict[str,
 
 def newest_web_resources(web: Web, columns: str = _COLUMNS) -> dict[str, dict[str, Any]]:
     """Return our web resources after every change, published or not, by name."""
-    return {one["name"]: one for one in newest(web, "webresourceset", f"$select={columns}&$filter={_OURS}")}
+    found = newest(web, "webresourceset", f"$select={columns}&$filter={_OURS}")
+    return {one["name"]: one for one in found if one["name"].startswith(f"{PREFIX}_/")}
 
 
 def install_web_resources(run: Run, folder: Path) -> dict[str, str]:
@@ -80,7 +86,7 @@ def install_web_resources(run: Run, folder: Path) -> dict[str, str]:
 
 
 def _install_file(run: Run, path: Path, found: dict[str, Any] | None, published: dict[str, Any] | None) -> str:
-    name, content = web_resource_name(path), base64.b64encode(path.read_bytes()).decode()
+    name, content = web_resource_name(path), encoded(path)
     if found is None:
         body = {
             "name": name,

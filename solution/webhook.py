@@ -195,12 +195,13 @@ def _rings(endpoint_id: str) -> dict[str, Any]:
 
 def _step_changes(step: Step, found: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    if _columns(found.get("filteringattributes")) != set(step.columns):
+    if columns_in(found.get("filteringattributes")) != set(step.columns):
         changes["filteringattributes"] = ",".join(step.columns) or None
     if found.get("statecode"):
         changes |= {"statecode": 0, "statuscode": 1}
     return changes
 
 
-def _columns(written: str | None) -> set[str]:
+def columns_in(written: str | None) -> set[str]:
+    """Return the columns that a step listens to."""
     return {one.strip() for one in (written or "").split(",") if one.strip()}

@@ -40,7 +40,10 @@ class RangeReader(Protocol):
 
 @dataclass(frozen=True)
 class LiveMark:
-    """The mark "create an audience when this goes live" on a segment record. `set_by` is a user's id or None."""
+    """The mark "create an audience when this goes live" on a segment record.
+
+    `set_by` is a user's id or None. `version` is the same as long as the record does not change.
+    """
 
     wanted: bool
     is_live: bool
@@ -48,6 +51,7 @@ class LiveMark:
     ad_account_name: str
     set_by: str | None
     segment_name: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ class Records(Protocol):
 
     def live_mark(self, ref: SegmentRef) -> LiveMark | None:
         """Return the going-live mark of a segment record; None when the record is gone."""
+
+    def went_live_since(self, ref: SegmentRef, since: datetime) -> bool:
+        """Tell whether this segment's going live has made an audience row since a moment."""
 
     def read_sign_in_request(self, row_id: str) -> SignInRequest | None:
         """Return what a sign-in row asks for; None when the row is gone."""

@@ -16,6 +16,7 @@ from shared.dataverse.schema import (
     SEGMENT_TABLES,
     SIGN_IN_SET,
     Audience,
+    Origin,
     Result,
     SignIn,
     Status,
@@ -148,7 +149,7 @@ class DataverseRecords:
         if ref.table not in SEGMENT_TABLES or ref.table in self._without_columns:
             return None
         table_set, _, name, live = SEGMENT_TABLES[ref.table]
-        columns = (name, live, *_MARK, _lookup(Result.LIVE_SET_BY))
+        columns = (name, live, "modifiedon", *_MARK, _lookup(Result.LIVE_SET_BY))
         try:
             found = self._client.row(
                 protocol.query(protocol.row(table_set, ref.id), select=columns), f"read {ref.table} {ref.id}"
@@ -165,7 +166,17 @@ class DataverseRecords:
             ad_account_name=_text(found.get(Result.LIVE_AD_ACCOUNT_NAME)),
             set_by=protocol.as_guid(found.get(_lookup(Result.LIVE_SET_BY))),
             segment_name=_text(found.get(name)),
+            version=_text(found.get("modifiedon")),
         )
+
+    def went_live_since(self, ref: SegmentRef, since: datetime) -> bool:
+        """Tell whether this segment's going live has made an audience row since a moment."""
+        asked = (
+            f"{Audience.SEGMENT_ID} eq {protocol.quoted(ref.id)} and {Audience.ORIGIN} eq {Origin.WENT_LIVE:d}"
+            f" and createdon ge {protocol.moment(since)}"
+        )
+        path = protocol.query(AUDIENCE_SET, select=(Audience.ID,), filter=asked)
+        return any(True for _ in self._client.rows(path, "look for audience rows of a segment"))
 
     # -------------------------------------------------------------- helpers
 

@@ -1,5 +1,6 @@
 """A segment that is marked for it goes live: the row is created, as the person who set the mark."""
 
+from datetime import timedelta
 from uuid import NAMESPACE_URL, uuid5
 
 from shared.dataverse.schema import Audience as Column
@@ -13,9 +14,11 @@ from shared.ports import Clock, Message, Queue, Records
 
 logger = get_logger(__name__)
 
+ONE_GOING_LIVE = timedelta(minutes=10)
+
 
 class GoingLive:
-    """Creates at most one row per going-live event."""
+    """Creates one row each time a marked segment goes live; going live again within ten minutes counts as the same time."""
 
     def __init__(self, records: Records, queue: Queue, clock: Clock) -> None:
         self._records, self._queue, self._clock = records, queue, clock
@@ -37,8 +40,11 @@ class GoingLive:
         if mark.set_by is None:
             self._records.write_result(ref, {Result.STATUS: Status.FAILED, Result.MESSAGE: sentences.LIVE_WITHOUT_USER})
             return
-        # Dataverse may run the step twice for one change; both carry the same correlation id.
-        row_id = str(uuid5(NAMESPACE_URL, f"lima:{ref.table}:{ref.id}:{correlation}"))
+        # Dataverse tells of one going live several times ("going live", "live", and twice when other columns change too).
+        # Events side by side find the record at the same version, late ones find the row that was made.
+        if self._records.went_live_since(ref, self._clock.now() - ONE_GOING_LIVE):
+            return
+        row_id = str(uuid5(NAMESPACE_URL, f"lima:{ref.table}:{ref.id}:{mark.version}"))
         values = {
             Column.NAME: mark.segment_name[:100],
             Column.SEGMENT_TABLE: ref.table,

@@ -35,13 +35,14 @@ from shared.pipeline.check import Check
 from shared.pipeline.collect import Collect
 from shared.pipeline.confirm import Confirm
 from shared.pipeline.create import Create
+from shared.pipeline.going_live import GoingLive
 from shared.pipeline.plan import Plan
 from shared.pipeline.runner import Runner
 from shared.pipeline.stretch import Desk, Pace
 from shared.pipeline.tokens import TokenKeeper
 from shared.pipeline.upload import Upload
 from shared.pipeline.wait import Wait
-from shared.ports import BatchOutcome, Message, RangeReader, SourcePage
+from shared.ports import BatchOutcome, LiveMark, Message, RangeReader, SourcePage
 
 USER = "11111111-1111-1111-1111-111111111111"
 ACCOUNT = "urn:li:sponsoredAccount:512345678"
@@ -708,3 +709,50 @@ def test_an_audience_linkedin_dropped_is_made_again_under_a_new_key(road: Road) 
     assert message is not None
     road.runner.handle(message)
     assert road.rows.status() == Status.EXPIRED
+
+
+class LiveRows:
+    """A segment record that went live, and the rows made of it."""
+
+    def __init__(self, *, set_by: str | None = USER) -> None:
+        self.mark = LiveMark(True, True, ACCOUNT, "Contoso", set_by, "Autumn", "version 1")
+        self.made: list[str] = []
+        self.results: list[Mapping[Any, Any]] = []
+
+    def live_mark(self, ref: SegmentRef) -> LiveMark | None:
+        assert ref == SEGMENT
+        return self.mark
+
+    def went_live_since(self, ref: SegmentRef, since: datetime) -> bool:
+        assert ref == SEGMENT
+        assert since
+        return bool(self.made)
+
+    def create_audience(self, row_id: str, values: Mapping[Any, Any], *, owner: str | None) -> bool:
+        assert values[Column.ORIGIN] == Origin.WENT_LIVE
+        assert owner == USER
+        self.made.append(row_id)
+        return True
+
+    def write_result(self, ref: SegmentRef, changes: Mapping[Any, Any]) -> None:
+        assert ref == SEGMENT
+        self.results.append(changes)
+
+
+def test_one_going_live_told_by_several_events_makes_one_row() -> None:
+    """Dataverse tells of "going live" and of "live", each with its own operation; both look at the same record."""
+    rows, clock = LiveRows(), MemoryClock()
+    going_live = GoingLive(rows, MemoryQueue(clock), clock)  # type: ignore[arg-type]
+    for correlation in ("first", "second"):
+        going_live.handle(Message("live", SEGMENT.id, table=SEGMENT.table, correlation=correlation))
+
+    assert len(rows.made) == 1
+
+
+def test_a_mark_without_a_person_says_so_on_the_record() -> None:
+    """There is no sign-in to run with, and somebody should learn why nothing happens."""
+    rows, clock = LiveRows(set_by=None), MemoryClock()
+    GoingLive(rows, MemoryQueue(clock), clock).handle(Message("live", SEGMENT.id, table=SEGMENT.table))  # type: ignore[arg-type]
+
+    assert rows.made == []
+    assert rows.results[0][Result.MESSAGE] == sentences.LIVE_WITHOUT_USER

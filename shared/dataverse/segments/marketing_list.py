@@ -106,7 +106,8 @@ class MemberQuery:
     """The FetchXML of a dynamic list, made to give the members' needed columns page by page.
 
     Its own columns and order go, because pages are only reliable in the order of the key, and a column of a linked
-    table would repeat members; so would the link itself, if the rows were not made distinct. Raises NotAllowed when the text is no query for the list's members.
+    table would repeat members; so would the link itself, if the rows were not made distinct.
+    Raises NotAllowed when the text is no query for the list's members.
     """
 
     def __init__(self, written: str, base: Base, size: int) -> None:
@@ -118,23 +119,19 @@ class MemberQuery:
             raise NotAllowed(f"The query of this dynamic marketing list does not ask for rows of '{base.table}'. {_ADVICE}")
         if self._fetch.get("aggregate") == "true" or self._fetch.get("top"):
             raise NotAllowed(f"The query of this dynamic marketing list counts or cuts off its members. {_ADVICE}")
-        for part in list(entity.iter()):
-            for child in [child for child in part if child.tag in {"attribute", "all-attributes", "order"}]:
-                part.remove(child)
-        for place, column in enumerate(base.columns):
-            entity.insert(place, ET.Element("attribute", name=column))
-        entity.append(ET.Element("order", attribute=base.key))
+        _choose_columns(entity, base)
+        repeats = entity.find(".//link-entity") is not None
         self._fetch.attrib.pop("returntotalrecordcount", None)
-        self._fetch.attrib |= {"distinct": "false" if entity.find(".//link-entity") is None else "true", "count": str(size)}
+        self._fetch.attrib |= {"distinct": "true" if repeats else "false", "count": str(size)}
 
     def at(self, cursor: str) -> str:
         """Return the FetchXML for the page at `cursor`, "number cookie" or empty for the first."""
         number, cookie = _place(cursor)
-        self_at = ET.Element("fetch", {**self._fetch.attrib, "page": str(number)})
+        fetch = ET.Element("fetch", {**self._fetch.attrib, "page": str(number)})
         if cookie:
-            self_at.set("paging-cookie", cookie)
-        self_at.extend(self._fetch)
-        return ET.tostring(self_at, encoding="unicode")
+            fetch.set("paging-cookie", cookie)
+        fetch.extend(self._fetch)
+        return ET.tostring(fetch, encoding="unicode")
 
     def behind(self, cursor: str, page: MemberPage, ref: SegmentRef) -> str | None:
         """Return the cursor of the page behind this one; None after the last.
@@ -153,6 +150,16 @@ class MemberQuery:
                 f"Dataverse gives only the first {_ROWS_WITHOUT_COOKIE:,} members of this dynamic marketing list. {_ADVICE}"
             )
         return f"{number + 1} {cookie}"
+
+
+def _choose_columns(entity: ET.Element, base: Base) -> None:
+    """Let a query ask for the members' needed columns only, in the order of the key."""
+    for part in list(entity.iter()):
+        for child in [child for child in part if child.tag in {"attribute", "all-attributes", "order"}]:
+            part.remove(child)
+    for place, column in enumerate(base.columns):
+        entity.insert(place, ET.Element("attribute", name=column))
+    entity.append(ET.Element("order", attribute=base.key))
 
 
 _ADVICE = "Copy the list to a static one (Copy to static), and use that."

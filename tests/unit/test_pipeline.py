@@ -310,7 +310,7 @@ class Road:
 
 @pytest.fixture
 def road() -> Road:
-    """A road to an audience of 400 members on four pages."""
+    """Return a road to an audience of 400 members on four pages."""
     names = addresses(400)
     return Road(Members([list(names[at : at + 100]) for at in range(0, 400, 100)]))
 
@@ -376,7 +376,7 @@ def test_a_segment_without_usable_members_is_refused_with_the_number() -> None:
 
 
 def test_an_empty_segment_is_refused_in_its_own_words() -> None:
-    """ "None of the 0 members" would read like a defect."""
+    """Nobody wants to read of none of the 0 members."""
     road = Road(Members([[]]))
     road.press(Command.CHECK)
 
@@ -608,7 +608,7 @@ def test_every_message_delivered_twice_and_stale_ones_again_change_nothing(road:
     assert road.held == {digest(address) for address in addresses(400)}
 
 
-def test_a_worker_killed_between_any_two_effects_leaves_nothing_behind(road: Road) -> None:
+def test_a_worker_killed_between_any_two_effects_leaves_nothing_behind() -> None:
     """Every save and every outside call is a place to die; the message then comes again."""
     names = addresses(400)
     for fatal in range(1, 60):

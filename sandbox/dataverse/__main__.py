@@ -3,6 +3,7 @@
 import argparse
 
 from sandbox.dataverse import DataverseSimulator
+from sandbox.form import routes_for
 from sandbox.web import serve
 
 
@@ -22,6 +23,7 @@ def main() -> None:
         host=given.host,
         outbound=not given.without_outbound,
         webhook_ca=given.webhook_ca,
+        pages=routes_for,
     )
     serve(simulator, given.port, given.certificate, given.key)
 

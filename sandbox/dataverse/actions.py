@@ -244,10 +244,9 @@ class ActionRoutes:
 
     def _target_id(self, table: Table, target: Mapping[str, Any]) -> str:
         if "@odata.id" in target:
-            _, row_id = payloads.referenced(self._state, target["@odata.id"])
-            return row_id
-        row_id = values.guid(target.get(table.key))
-        if row_id is None:
+            return payloads.referenced(self._state, target["@odata.id"])[1]
+        row_id = values.guid(target.get(table.key)) or ""
+        if not row_id:
             raise errors.invalid_argument(f"Every target of UpdateMultiple needs its key {table.key}.")
         return row_id
 
@@ -381,7 +380,7 @@ class ActionRoutes:
         given = members[: settings.members_limit]
         shape = [",".join(given)] if settings.members_shape == "comma-separated" and given else given
         base_table = segment.get("msdynmkt_baseentitylogicalname") or "contact"
-        result = {
+        result: dict[str, Any] = {
             "baseEntityLogicalName": base_table,
             "primaryKeyColumnName": base_table + "id",
             "members": shape,

@@ -104,6 +104,9 @@ class BatchRoutes:
         inner = _inner_request(request, part, created)
         if inner.path.endswith("/$batch"):
             raise errors.invalid_query("A batch request cannot contain another batch request.")
+        longest = self._state.settings.longest_batch_address
+        if longest is not None and len(part.target) > longest:
+            raise errors.ServiceError(414, "", f"The request URI is longer than {longest} characters.")
         response = self._dispatch(inner)
         if response.status_code >= 400:  # noqa: PLR2004 - errors of HTTP
             raise Refusal(response.status_code, response.get_data(as_text=True), dict(response.headers))

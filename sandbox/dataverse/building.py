@@ -117,8 +117,8 @@ def secret(spec: Spec) -> Spec:
 
 def system_specs(*, user_owned: bool, states: States | None) -> list[Spec]:
     """Return the columns that the service gives to every table."""
-    fixed = {"IsValidForCreate": False, "IsValidForUpdate": False}
-    who = {"kind": "Lookup", "on_delete": "NoCascade"} | fixed
+    fixed: dict[str, Any] = {"IsValidForCreate": False, "IsValidForUpdate": False}
+    who: dict[str, Any] = {"kind": "Lookup", "on_delete": "NoCascade"} | fixed
     specs = [
         moment("createdon", **fixed),
         lookup("createdby", "systemuser", **who),
@@ -235,9 +235,9 @@ class Builder:
         self._state.add_table(table)
         return table
 
-    def intersect(self, name: str, set_name: str, key: str, left: tuple[str, str], right: tuple[str, str], code: int) -> Table:
-        """Add an intersect table; `left` and `right` are column and table."""
-        specs = [guid(left[0]), guid(right[0])]
+    def intersect(self, name: str, set_name: str, key: str, columns: tuple[str, str], code: int = 0) -> Table:
+        """Add an intersect table with the columns of its two sides."""
+        specs = [guid(column) for column in columns]
         if name == "listmember":
             specs = [lookup("listid", "list"), lookup("entityid", {"contact": "entityid"}), text("entitytype", 64)]
         definition = entity(

@@ -367,7 +367,8 @@ class PublisherRules(Rules):
         prefix = row.get("customizationprefix") or ""
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{1,7}", prefix) or prefix.lower().startswith("mscrm"):
             raise errors.invalid_argument(
-                f"The customization prefix '{prefix}' must be 2 to 8 letters or digits, start with a letter, and not start with mscrm."
+                f"The customization prefix '{prefix}' must be 2 to 8 letters or digits, start with a letter, "
+                "and not start with mscrm."
             )
         if state.first("publisher", uniquename=row.get("uniquename")) is not None:
             raise errors.ServiceError(412, errors.DUPLICATE_KEY, "A publisher with this unique name already exists.")

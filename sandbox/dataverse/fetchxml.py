@@ -5,6 +5,7 @@ names the last row of a page; the next page begins after it. Paging by number al
 service. Aggregates other than a plain count are not imitated.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +41,21 @@ MORE = "Microsoft.Dynamics.CRM.morerecords"
 MOST_WITHOUT_COOKIE = 50_000
 MOST_KEPT = 16
 ATTRIBUTES = frozenset(
-    "version output-format mapping distinct count page paging-cookie top returntotalrecordcount no-lock aggregate latematerialize "
-    "useraworderby".split()
+    {
+        "version",
+        "output-format",
+        "mapping",
+        "distinct",
+        "count",
+        "page",
+        "paging-cookie",
+        "top",
+        "returntotalrecordcount",
+        "no-lock",
+        "aggregate",
+        "latematerialize",
+        "useraworderby",
+    }
 )
 
 type Row = tuple[int | None, ...]
@@ -136,7 +150,7 @@ class Fetch:
         return {"Preference-Applied": ", ".join(applied)} if applied else {}
 
     def _counted(self, table: Table) -> Response:
-        wanted = [part for part in self._root[0].iter("attribute")]
+        wanted = list(self._root[0].iter("attribute"))
         if len(wanted) != 1 or wanted[0].get("aggregate") not in ("count", "countcolumn") or wanted[0].get("groupby"):
             raise errors.not_imitated("FetchXML aggregates other than one count")
         alias = wanted[0].get("alias") or "count"
@@ -198,25 +212,25 @@ class Fetch:
 
     def _result(self) -> Result:
         key = (self._caller.user_id, self._canonical())
-        versions = tuple(link.store.version for link in self._links)
-        kept = _kept.get(key)
+        versions = tuple(self._state.version_of(link.table.name) for link in self._links)
+        results: dict[tuple[str, str], Result] = self._state.results
+        kept = results.get(key)
         if kept is not None and kept.versions == versions:
             return kept
-        result = self._worked_out(versions)
-        _kept[key] = result
-        while len(_kept) > MOST_KEPT:
-            del _kept[next(iter(_kept))]
-        return result
+        results[key] = self._worked_out(versions)
+        while len(results) > MOST_KEPT:
+            del results[next(iter(results))]
+        return results[key]
 
     def _canonical(self) -> str:
         entity = ET.tostring(self._root[0], encoding="unicode")
-        return f"{id(self._state)}|{self._root.get('distinct')}|{entity}"
+        return f"{self._root.get('distinct')}|{entity}"
 
     def _worked_out(self, versions: tuple[int, ...]) -> Result:
         main = self._links[0]
         rows: Sequence[Row] = [(at,) for at in self._main_positions(main)]
-        for number, link in enumerate(self._links[1:], start=1):
-            rows = self._joined(rows, link, number)
+        for link in self._links[1:]:
+            rows = self._joined(rows, link)
         orders = [(number, one) for number, link in enumerate(self._links) for one in link.element.findall("order")]
         rows = self._sorted(list(rows), orders)
         if self._root.get("distinct") == "true":
@@ -250,7 +264,7 @@ class Fetch:
         among = link.store.positions()
         return among if test is None else [at for at in among if test(at)]
 
-    def _joined(self, rows: Sequence[Row], link: Link, number: int) -> list[Row]:
+    def _joined(self, rows: Sequence[Row], link: Link) -> list[Row]:
         partners: dict[Any, list[int]] = {}
         positions = self._linked_positions(link)
         for at, value in zip(positions, link.store.values(link.own_column, positions), strict=True):
@@ -390,23 +404,21 @@ class Fetch:
                 if value is None:
                     continue
                 shown[name] = value
-                self._annotate(shown, link, position or 0, column, name, options)
+                shown |= self._annotations(link, position or 0, column, options, name)
         return shown
 
-    def _annotate(self, shown: dict[str, Any], link: Link, position: int, column: Column, name: str, options: Options) -> None:
-        value = shown[name]
+    def _annotations(self, link: Link, position: int, column: Column, options: Options, name: str) -> dict[str, Any]:
+        """Return the annotations of one value that were asked for."""
+        value, found = link.store.get(position, column.name), {}
+        text = values.formatted(column, value)
         if column.is_lookup:
             target = target_of(link.table, link.store.row(position), column.name)
-            if options.annotated(LOOKUP_TABLE):
-                shown[f"{name}@{LOOKUP_TABLE}"] = target
             text = display_name(self._state, target, value) if target else None
-        else:
-            text = values.formatted(column, value)
+            if options.annotated(LOOKUP_TABLE):
+                found[f"{name}@{LOOKUP_TABLE}"] = target
         if options.annotated(FORMATTED) and text is not None:
-            shown[f"{name}@{FORMATTED}"] = text
-
-
-_kept: dict[tuple[str, str], Result] = {}
+            found[f"{name}@{FORMATTED}"] = text
+        return found
 
 
 def _typed(column: Column, text: str) -> Any:
@@ -477,8 +489,6 @@ def _compared(name: str, held: Callable[[int], Any], given: Any) -> Test:
 
 
 def _like(held: Callable[[int], Any], pattern: str, *, negated: bool) -> Test:
-    import re
-
     expression = re.compile(
         "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern), re.DOTALL
     )

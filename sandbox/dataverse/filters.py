@@ -164,7 +164,7 @@ def keyed(node: Node) -> tuple[str, Sequence[Any]] | None:
 
 def _selectivity(found: tuple[str, Sequence[Any]]) -> tuple[bool, int]:
     name, given = found
-    return not (name.endswith("id") or name.endswith("_value")), len(given)
+    return not name.endswith(("id", "_value")), len(given)
 
 
 def _all(tests: list[Test]) -> Test:
@@ -281,6 +281,21 @@ def _comparable(given: Sequence[Any], edm: str | None) -> list[Any]:
     return list(given)
 
 
+def _number(text: str) -> Literal:
+    return Literal("Int32", int(text)) if re.fullmatch(r"-?\d+", text) else Literal("Double", float(text))
+
+
+LITERALS: Mapping[str, Callable[[str], Literal]] = {
+    "text": lambda text: Literal("String", text[1:-1].replace("''", "'")),
+    "guid": lambda text: Literal("Guid", text.lower()),
+    "moment": lambda text: Literal("DateTimeOffset", values.date_time(text)),
+    "day": lambda text: Literal("Date", text),
+    "number": _number,
+    "enum": lambda text: Literal("Enum", text.partition("'")[2][:-1]),
+}
+"""What each kind of token stands for."""
+
+
 class _Parser:
     """A recursive descent over the tokens of one filter."""
 
@@ -331,7 +346,9 @@ class _Parser:
     def _function(self, name: str) -> Node:
         self._at += 2
         if name in TEXT_FUNCTIONS:
-            path, _, literal = self._operand(), self._expect(","), self._operand()
+            path = self._operand()
+            self._expect(",")
+            literal = self._operand()
             self._expect(")")
             if not isinstance(path, Path) or not isinstance(literal, Literal) or literal.type != "String":
                 self._fail()
@@ -376,23 +393,11 @@ class _Parser:
 
     def _operand(self) -> Path | Literal:
         kind, text = self._next()
-        match kind:
-            case "text":
-                return Literal("String", text[1:-1].replace("''", "'"))
-            case "guid":
-                return Literal("Guid", text.lower())
-            case "moment":
-                return Literal("DateTimeOffset", values.date_time(text))
-            case "day":
-                return Literal("Date", text)
-            case "number":
-                return Literal("Int32", int(text)) if re.fullmatch(r"-?\d+", text) else Literal("Double", float(text))
-            case "enum":
-                return Literal("Enum", text.partition("'")[2][:-1])
-            case "name":
-                return self._word(text)
-            case _:
-                self._fail()
+        if kind == "name":
+            return self._word(text)
+        if kind not in LITERALS:
+            self._fail()
+        return LITERALS[kind](text)
 
     def _word(self, text: str) -> Path | Literal:
         if text in ("true", "false"):

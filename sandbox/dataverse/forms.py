@@ -61,7 +61,7 @@ def _cell(table: Table, form_id: str, column: str) -> str:
 
 
 def check_form(table: Table, formxml: str) -> None:
-    """Refuse FormXml that the service would not take: not well-formed, no tabs, doubled ids, columns that are not there."""
+    """Refuse FormXml that the service would not take: not well-formed, no tabs, doubled ids, unknown columns."""
     root = parsed(formxml)
     if root.tag != "form" or root.find("tabs") is None:
         raise errors.invalid_argument("The FormXml has no form element with tabs.")
@@ -69,8 +69,8 @@ def check_form(table: Table, formxml: str) -> None:
     for part in root.iter():
         if part.tag in ("tab", "section", "cell"):
             identity = (part.get("id") or "").lower()
-            if not identity or identity in seen:
-                raise errors.invalid_argument(f"The FormXml has a {part.tag} whose id is missing or used twice: '{identity}'.")
+            if identity and identity in seen:
+                raise errors.invalid_argument(f"The FormXml has a {part.tag} whose id is used twice: '{identity}'.")
             seen.add(identity)
     for control in root.iter("control"):
         column = control.get("datafieldname")

@@ -498,7 +498,7 @@ class Definitions:
         if schema_name.lower() in table.keys:
             message = f"An entity key with the specified name {schema_name} already exists."
             raise errors.ServiceError(400, errors.DUPLICATE_SCHEMA_NAME, message)
-        metadata = {
+        metadata: dict[str, Any] = {
             "MetadataId": str(uuid.uuid4()),
             "SchemaName": schema_name,
             "LogicalName": schema_name.lower(),

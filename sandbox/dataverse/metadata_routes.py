@@ -189,8 +189,8 @@ class MetadataRoutes:
     def _parts(self, table: Table, which: str) -> list[dict[str, Any]]:
         schema = self._state.schema
         found: dict[str, Callable[[], Iterable[Any]]] = {
-            "Attributes": lambda: table.columns.values(),
-            "Keys": lambda: table.keys.values(),
+            "Attributes": table.columns.values,
+            "Keys": table.keys.values,
             "OneToManyRelationships": lambda: schema.one_to_many(table.name),
             "ManyToOneRelationships": lambda: schema.many_to_one(table.name),
             "ManyToManyRelationships": lambda: schema.many_to_many(table.name),

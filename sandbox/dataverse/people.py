@@ -13,14 +13,18 @@ from sandbox.dataverse.seeds import COMMERCIAL_PURPOSE, MARKETERS
 from sandbox.dataverse.state import State
 
 FIRST = (
-    "Ada Alan Amina Anders Anika Bao Beatriz Björn Chen Chloé Dana Dmitri Elif Emeka Fatima Fernando Grace Hana Hassan Ines "
-    "Ivan Jana João Kemal Kofi Lena Li Luca Mai Malik Maria Mei Nadia Noah Olga Omar Priya Rosa Sami Sofia Tariq Uma Vera Yuki Zoë"
-).split()
+    "Ada", "Alan", "Amina", "Anders", "Anika", "Bao", "Beatriz", "Björn", "Chen", "Chloé", "Dana", "Dmitri", "Elif",
+    "Emeka", "Fatima", "Fernando", "Grace", "Hana", "Hassan", "Ines", "Ivan", "Jana", "João", "Kemal", "Kofi", "Lena",
+    "Li", "Luca", "Mai", "Malik", "Maria", "Mei", "Nadia", "Noah", "Olga", "Omar", "Priya", "Rosa", "Sami", "Sofia",
+    "Tariq", "Uma", "Vera", "Yuki", "Zoë",
+)  # fmt: skip
 LAST = (
-    "Abe Andersen Bakker Berg Costa Cruz Diaz Dubois Eriksen Evans Ferrari Fischer García Haddad Hansen Horvat Ito Ivanov Jansen "
-    "Kaya Khan Kim Kowalski Lee Lopez Mbeki Meyer Moreau Müller Nakamura Nguyen Novak Okafor Olsen Park Patel Petrov Rossi Santos "
-    "Schmidt Silva Singh Smith Tan Torres Wang Weber Wong Yilmaz Zhang"
-).split()
+    "Abe", "Andersen", "Bakker", "Berg", "Costa", "Cruz", "Diaz", "Dubois", "Eriksen", "Evans", "Ferrari", "Fischer",
+    "García", "Haddad", "Hansen", "Horvat", "Ito", "Ivanov", "Jansen", "Kaya", "Khan", "Kim", "Kowalski", "Lee",
+    "Lopez", "Mbeki", "Meyer", "Moreau", "Müller", "Nakamura", "Nguyen", "Novak", "Okafor", "Olsen", "Park", "Patel",
+    "Petrov", "Rossi", "Santos", "Schmidt", "Silva", "Singh", "Smith", "Tan", "Torres", "Wang", "Weber", "Wong",
+    "Yilmaz", "Zhang",
+)  # fmt: skip
 DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "sales.example.org", "team.example.net")
 INVALID = (
     "no-at-sign-{}",
@@ -106,10 +110,8 @@ def seed_contacts(
 
 def _guids(random: Random, count: int) -> list[str]:
     text = random.randbytes(16 * count).hex()
-    return [
-        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-4{text[at + 13 : at + 16]}-a{text[at + 17 : at + 20]}-{text[at + 20 : at + 32]}"
-        for at in range(0, 32 * count, 32)
-    ]
+    blocks = (text[at : at + 32] for at in range(0, 32 * count, 32))
+    return [f"{one[:8]}-{one[8:12]}-4{one[13:16]}-a{one[17:20]}-{one[20:]}" for one in blocks]
 
 
 def _emails(names: Sequence[tuple[str, str]], groups: Mapping[str, Sequence[int]], seed: int, offset: int) -> list[str | None]:
@@ -174,7 +176,7 @@ def load_rows(state: State, table: str, rows: Iterable[Mapping[str, Any]]) -> li
     usual = defaults(definition)
     columns = {name: [row.get(name, usual.get(name)) for row in read] for name in names}
     add_columns(state, table, columns)
-    return list(columns[definition.key])
+    return [str(row[definition.key]) for row in read]
 
 
 def _read_row(key: str, row: Mapping[str, Any]) -> dict[str, Any]:

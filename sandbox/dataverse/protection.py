@@ -16,8 +16,8 @@ TOO_MANY, TOO_LONG, TOO_PARALLEL = "0x80072322", "0x80072321", "0x80072326"
 MESSAGES = {
     TOO_MANY: "Number of requests exceeded the limit of {limit} over time window of {window} seconds.",
     TOO_LONG: (
-        "Combined execution time of incoming requests exceeded limit of {limit} milliseconds over time window of {window} seconds. "
-        "Decrease number of concurrent requests or reduce the duration of requests and try again later."
+        "Combined execution time of incoming requests exceeded limit of {limit} milliseconds over time window of {window} "
+        "seconds. Decrease number of concurrent requests or reduce the duration of requests and try again later."
     ),
     TOO_PARALLEL: "Number of concurrent requests exceeded the limit of {limit}.",
 }

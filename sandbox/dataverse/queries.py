@@ -24,7 +24,7 @@ from sandbox.dataverse.privileges import Caller
 from sandbox.dataverse.records import display_name, etag, is_left
 from sandbox.dataverse.rows import RowStore, folded
 from sandbox.dataverse.state import State
-from sandbox.dataverse.tables import Column, ManyToMany, OneToMany, Table
+from sandbox.dataverse.tables import Column, OneToMany, Table
 
 MOST_PER_PAGE = 5000
 FORMATTED = "OData.Community.Display.V1.FormattedValue"
@@ -200,7 +200,7 @@ def _split_outside_brackets(text: str, separator: str) -> list[str]:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    return pattern == "*" or pattern == name or (pattern.endswith("*") and name.startswith(pattern[:-1]))
+    return pattern in ("*", name) or (pattern.endswith("*") and name.startswith(pattern[:-1]))
 
 
 def make_token(content: Mapping[str, Any]) -> str:
@@ -521,15 +521,14 @@ class Shape:
 
     def _expand(self, expand: Expand) -> None:
         lookup = self._table.lookups.get(expand.navigation)
-        collection = self._table.collections.get(expand.navigation)
         if lookup is not None:
             self._members.append((expand.navigation, self._expanded_lookup(expand, lookup)))
-        elif collection is not None:
-            self._members.append((expand.navigation, self._expanded_collection(expand, collection)))
+        elif expand.navigation in self._table.collections:
+            self._members.append((expand.navigation, self._expanded_collection(expand)))
         else:
             raise errors.unknown_property(expand.navigation, self._table.name)
 
-    def _inner(self, expand: Expand, table: Table) -> Options:
+    def _inner(self, expand: Expand) -> Options:
         return Options(
             select=expand.select,
             filter=filters.parse(expand.filter) if expand.filter else None,
@@ -541,7 +540,7 @@ class Shape:
 
     def _expanded_lookup(self, expand: Expand, lookup: OneToMany) -> Callable[[Positions], list[Any]]:
         other = self._state.schema.table(lookup.referenced)
-        inner = Shape(self._state, self._caller, other, self._inner(expand, other))
+        inner = Shape(self._state, self._caller, other, self._inner(expand))
         depth = self._state.privileges.require(self._caller, "Read", other)
         reach = self._state.privileges.visible(self._caller, other, depth)
         where, points_at = self._state.store(other.name), self._store.getter(lookup.column)
@@ -555,9 +554,9 @@ class Shape:
 
         return lambda at: [one(position) for position in at]
 
-    def _expanded_collection(self, expand: Expand, collection: OneToMany | ManyToMany) -> Callable[[Positions], list[Any]]:
+    def _expanded_collection(self, expand: Expand) -> Callable[[Positions], list[Any]]:
         other = related_table(self._state, self._table, expand.navigation)
-        options = self._inner(expand, other)
+        options = self._inner(expand)
 
         def some(position: int) -> list[Any]:
             query = Query(self._state, self._caller, other, options, "")

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sandbox.dataverse import errors
@@ -159,7 +160,8 @@ def update(state: State, caller: Caller, table: Table, row_id: str, given: Mappi
     changes |= {name: value for name, value in touched.items() if name in table.columns}
     state.set_values(table.name, at, changes | {"versionnumber": state.next_version()})
     if state.listening("Update", table.name):
-        _tell_update(state, caller, table, row_id, sent, changes, before, store.row(at))
+        event = Event("Update", table.name, row_id, sent, before, store.row(at), caller, state.clock.time())
+        _tell_update(state, table, event, changes)
 
 
 def _change_owner(state: State, caller: Caller, table: Table, changes: dict[str, Any]) -> None:
@@ -169,24 +171,14 @@ def _change_owner(state: State, caller: Caller, table: Table, changes: dict[str,
     changes["owninguser"] = changes["ownerid"] if changes[target_column("ownerid")] == "systemuser" else None
 
 
-def _tell_update(
-    state: State,
-    caller: Caller,
-    table: Table,
-    row_id: str,
-    sent: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-) -> None:
+def _tell_update(state: State, table: Table, event: Event, changes: Mapping[str, Any]) -> None:
     """Tell steps: once for the ordinary columns and once for the state, when a request has both."""
-    always = {name: changes[name] for name in SERVICE_COLUMNS if name in changes} | {table.key: row_id}
-    ordinary = {name: value for name, value in sent.items() if name not in STATE_COLUMNS}
-    of_state = {name: value for name, value in sent.items() if name in STATE_COLUMNS}
+    always = {name: changes[name] for name in SERVICE_COLUMNS if name in changes} | {table.key: event.row_id}
+    ordinary = {name: value for name, value in event.target.items() if name not in STATE_COLUMNS}
+    of_state = {name: value for name, value in event.target.items() if name in STATE_COLUMNS}
     for part in (ordinary, of_state):
         if part:
-            target = _sent(table, part | always)
-            state.happened(Event("Update", table.name, row_id, target, before, after, caller, state.clock.time()))
+            state.happened(replace(event, target=_sent(table, part | always)))
 
 
 def _sent(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,9 +96,7 @@ class RowStore:
 
     def set(self, position: int, column: str, value: Any) -> None:
         """Change one value."""
-        if column in self._columns:
-            self._list(column)[position] = value
-        elif self._constants.get(column) != value:
+        if column in self._columns or self._constants.get(column) != value:
             self._list(column)[position] = value
         self._touch(column)
 

@@ -4,7 +4,7 @@ Only the columns that matter to a product around segments are here. No customer 
 Sources: the tables' reference pages; Customer Insights - Journeys documentation of segments, consent and marketing lists.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox.dataverse.building import (
@@ -32,6 +32,7 @@ ADMINISTRATOR = seeded_id("systemuser", "administrator")
 ADMINISTRATOR_APPLICATION_USER = seeded_id("systemuser", "administrator application")
 SYSTEM_USER = seeded_id("systemuser", "system")
 MARKETERS = (seeded_id("systemuser", "marketer 1"), seeded_id("systemuser", "marketer 2"))
+WEB_RESOURCE_TYPES = ("HTML", "CSS", "JS", "XML", "PNG", "JPG", "GIF", "XAP", "XSL", "ICO", "SVG", "RESX")
 MESSAGES = ("Create", "Update", "Delete", "CreateMultiple", "UpdateMultiple", "SetState", "Retrieve", "RetrieveMultiple")
 
 SEGMENT_STATES = {
@@ -483,7 +484,7 @@ def _component_tables(builder: Builder) -> None:
         text("name", 256),
         text("displayname", 200),
         memo("description", 2000),
-        choice("webresourcetype", dict(enumerate("HTML CSS JS XML PNG JPG GIF XAP XSL ICO SVG RESX".split(), start=1))),
+        choice("webresourcetype", dict(enumerate(WEB_RESOURCE_TYPES, start=1))),
         memo("content", 1_073_741_823),
         whole("languagecode"),
         flag("isenabledformobileclient"),
@@ -684,7 +685,7 @@ def _step_columns() -> list[Spec]:
 
 
 def _pairs(builder: Builder) -> None:
-    builder.intersect("listmember", "listmembers", "listmemberid", ("listid", "list"), ("entityid", "contact"), 4301)
+    builder.intersect("listmember", "listmembers", "listmemberid", ("listid", "entityid"), 4301)
     for table in ("contact", "account", "lead"):
         more = {"Entity1IntersectAttribute": "listid", "Entity2IntersectAttribute": "entityid"}
         builder.pair(f"list{table}_association", "listmember", "list", table, **more)
@@ -702,7 +703,7 @@ def _pairs(builder: Builder) -> None:
 
 def _pair(builder: Builder, names: tuple[str, str, str], schema_name: str, left: str, right: str) -> None:
     name, set_name, key = names
-    builder.intersect(name, set_name, key, (f"{left}id", left), (f"{right}id", right), 0)
+    builder.intersect(name, set_name, key, (f"{left}id", f"{right}id"))
     builder.pair(schema_name, name, left, right)
 
 
@@ -780,8 +781,8 @@ READABLE_BY_ALL = (
 
 
 def _roles(state: State) -> None:
-    everything = {name: VERBS for name in MARKETING_GLOBAL.split()}
-    reading = {name: ("Read",) for name in READABLE_BY_ALL.split()}
+    everything = dict.fromkeys(MARKETING_GLOBAL.split(), VERBS)
+    reading = dict.fromkeys(READABLE_BY_ALL.split(), ("Read",))
     marketing: dict[str, Iterable[str]] = {**everything, **reading, "systemuser": ("Read", "AppendTo"), "annotation": VERBS}
     _role(state, ADMINISTRATOR_ROLE, {})
     _role(state, "System Customizer", dict.fromkeys((*READABLE_BY_ALL.split(), "serviceendpoint"), VERBS))
@@ -834,7 +835,7 @@ def add_message_filters(state: State, table: str) -> None:
 
 
 def _forms(state: State) -> None:
-    shapes = {
+    shapes: Mapping[str, Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
         "msdynmkt_segmentdefinition": [
             ("Information", ("General", "Members"), ("msdynmkt_name", "ownerid", "statuscode")),
             ("Customizations form", ("General",), ("msdynmkt_name", "ownerid")),

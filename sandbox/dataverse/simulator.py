@@ -18,23 +18,36 @@ from sandbox.dataverse.data_routes import DataRoutes
 from sandbox.dataverse.metadata import Definitions
 from sandbox.dataverse.metadata_routes import MetadataRoutes
 from sandbox.dataverse.privileges import Caller
-from sandbox.dataverse.protection import NAMES, Limits, Protection
+from sandbox.dataverse.protection import NAMES, TOO_LONG, TOO_MANY, TOO_PARALLEL, Limits, Protection
 from sandbox.dataverse.segments import Segments
 from sandbox.dataverse.solutions import SolutionRoutes
 from sandbox.dataverse.state import State
 from sandbox.dataverse.webhooks import Webhooks, plans_from
-from sandbox.web import Clock, Refusal, Route, Simulator
+from sandbox.web import Clock, Fault, Refusal, Route, Simulator
 
 LONGEST_ADDRESS = 32_768
 COOKIE = "sandbox-user"
 API_PATH = "/api/data/"
+TOO_MANY_REQUESTS = 429
+SERVICE_FAULTS = {
+    "deadlock": (500, "0x80044150", "Generic SQL error. Transaction was deadlocked and has been chosen as the deadlock victim."),
+    "sql-timeout": (500, "0x80044151", "SQL timeout expired."),
+    "unavailable": (503, "", "The service is unavailable."),
+    "too-many": (429, TOO_MANY, "Number of requests exceeded the limit of 6000 over time window of 300 seconds."),
+    "too-long": (429, TOO_LONG, "Combined execution time of incoming requests exceeded limit of 1200000 milliseconds."),
+    "too-parallel": (429, TOO_PARALLEL, "Number of concurrent requests exceeded the limit of 52."),
+    "link-expired": (400, errors.PAGING_COOKIE, "The paging cookie has expired. Start the query again."),
+    "publishing": (400, "0x80071151", "Cannot start another customization operation: one is running at this moment."),
+}
+"""Faults by name: HTTP status, code and sentence. A fault's `seconds` is the Retry-After of a 429."""
 
 
 class DataverseSimulator(Simulator):
     """A Dataverse environment; `routes` lists what it imitates, the package's docstring what it does not.
 
     `host` is what webhooks name as the environment; without it the host of the latest request is.
-    `outbound=False` leaves out the table of outbound segments.
+    `outbound=False` leaves out the table of outbound segments. `webhook_ca` is a file with the authority that signed the
+    certificates of webhook receivers. `pages` gives more addresses to be served from the same origin.
     """
 
     name = "dataverse"
@@ -47,6 +60,7 @@ class DataverseSimulator(Simulator):
         host: str | None = None,
         outbound: bool = True,
         webhook_ca: str | None = None,
+        pages: Callable[["DataverseSimulator"], Iterable[Route]] | None = None,
     ) -> None:
         clock = clock or Clock()
         self.state = State(clock, organization, host or "")
@@ -57,6 +71,7 @@ class DataverseSimulator(Simulator):
         self.definitions = Definitions(self.state, self.components)
         self.webhooks = Webhooks(self.state, self.components, webhook_ca)
         self.protection = Protection(clock)
+        self._pages = pages
         super().__init__(clock)
 
     def routes(self) -> Iterable[Route]:
@@ -67,6 +82,7 @@ class DataverseSimulator(Simulator):
             *SolutionRoutes(self.state, self.components).routes(),
             *ActionRoutes(self.state, self.segments).routes(),
             *DataRoutes(self.state).routes(),
+            *(self._pages(self) if self._pages else ()),
         ]
 
     def handle(self, request: Request) -> Response:
@@ -102,6 +118,14 @@ class DataverseSimulator(Simulator):
         with self.state.transaction():
             return super().handle(request)
 
+    def named_fault(self, fault: Fault, request: Request) -> Response | None:
+        """Return the answer of a fault named after what goes wrong in the service (`SERVICE_FAULTS`)."""
+        if fault.kind not in SERVICE_FAULTS:
+            return super().named_fault(fault, request)
+        status, code, message = SERVICE_FAULTS[fault.kind]
+        headers = {"Retry-After": str(int(fault.seconds or 1)), **fault.headers} if status == TOO_MANY_REQUESTS else fault.headers
+        return errors.ServiceError(status, code, message, headers).response()
+
     def unknown_route(self, request: Request) -> Response:
         """Return the 404 of an unknown segment, or the 405 of a wrong verb."""
         if any(pattern.fullmatch(request.path) for pattern, _ in self._routes):
@@ -113,6 +137,9 @@ class DataverseSimulator(Simulator):
     def caller_of(self, request: Request) -> Caller:
         """Return who asks, or raise the 401 or 403."""
         user = self._user_of(request)
+        for name in ("CallerObjectId", "MSCRMCallerID"):
+            if name in request.headers:
+                raise errors.not_imitated(f"acting for another user (the header {name})")
         if user.get("isdisabled"):
             message = f"The specified user(Id = {user['systemuserid']}) is disabled. Consider enabling this user."
             raise errors.ServiceError(403, errors.USER_DISABLED, message)

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 from sandbox.dataverse import errors, values
 from sandbox.dataverse.components import COMPONENT_TYPES, ENTITY, PUBLISHABLE, WITH_SUBCOMPONENTS, Components
 from sandbox.dataverse.context import API, KEY, Context, answer, no_content
-from sandbox.dataverse.queries import Shape, read_options
+from sandbox.dataverse.queries import Query, Shape, read_options
 from sandbox.dataverse.records import readable
 from sandbox.dataverse.state import State
 from sandbox.dataverse.tables import CRM
@@ -146,8 +146,9 @@ class SolutionRoutes:
         table = self._state.schema.by_set(set_name)
         if table.name not in PUBLISHABLE:
             raise errors.unknown_segment("RetrieveUnpublishedMultiple")
-        self._state.privileges.require(context.caller, "Read", table)
-        shown = [self._with_changes(context, table.name, at) for at in self._state.store(table.name).positions()]
+        options = read_options(context.arguments, context.prefer)
+        found = Query(self._state, context.caller, table, options, context.base).rows().positions
+        shown = [self._with_changes(context, table.name, at) for at in found]
         return answer({"@odata.context": f"{context.base}/$metadata#{set_name}", "value": shown})
 
     def _with_changes(self, context: Context, table: str, position: int) -> dict[str, Any]:
@@ -246,7 +247,7 @@ class SolutionRoutes:
 
 
 def _file_name(row: Mapping[str, Any]) -> str:
-    return "WebResources/" + re.sub(r"[^A-Za-z0-9_]", "", row["name"]) + row["webresourceid"].upper()
+    return f"WebResources/{re.sub(r'[^A-Za-z0-9_]', '', row['name'])}{row['webresourceid'].upper()}"
 
 
 def _content_types(files: Iterable[str]) -> str:

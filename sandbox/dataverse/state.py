@@ -35,6 +35,8 @@ class Settings:
     going_live: str = "at-once"
     """Or `on-demand`: going live waits for the control action `settle_segments`."""
     dop_hint: int = 4
+    longest_batch_address: int | None = None
+    """Longest address inside a batch; 65,536 is said of the service, without confirmation."""
     strict_policy: bool = True
     """Web resources are served with the strict content security policy."""
     languages: list[int] = field(default_factory=lambda: [1033])
@@ -108,6 +110,8 @@ class State:
         """Forms and web resources that were published at least once."""
         self.snapshots: dict[str, Sequence[int]] = {}
         """Sorted results that pages are read from, by the id in their links."""
+        self.results: dict[Any, Any] = {}
+        """Results of FetchXML queries that further pages are read from."""
         self.link_generation = 0
         self.listening: Callable[[str, str], bool] = lambda message, table: False  # noqa: ARG005 - the webhooks replace it
         self.tell: Callable[[list[Event]], None] = lambda events: None  # noqa: ARG005 - the webhooks replace it
@@ -164,7 +168,7 @@ class State:
         return self._stores[table]
 
     def _intersect_rows(self, table: Table) -> RowStore:
-        version = sum(self.links[one.schema_name].version for one in table.intersect_of)
+        version = self.version_of(table.name)
         kept = self._derived.get(table.name)
         if kept is not None and kept[0] == version:
             return kept[1]
@@ -180,6 +184,13 @@ class State:
                 rows.extend(columns, {"entitytype": one.right} if "entitytype" in table.columns else {})
         self._derived[table.name] = (version, rows)
         return rows
+
+    def version_of(self, table: str) -> int:
+        """Return a number that changes whenever a row of a table does."""
+        definition = self.schema.tables[table]
+        if definition.intersect_of:
+            return sum(self.links[one.schema_name].version for one in definition.intersect_of)
+        return self._stores[table].version
 
     def find(self, table: str, row_id: str) -> dict[str, Any] | None:
         """Return a row without its empty columns, or None."""

@@ -504,7 +504,7 @@ def one_to_many(
     """Return a lookup relationship with its definition; `more` adds or replaces members of the definition."""
     cascade = CASCADE | (more.pop("CascadeConfiguration", None) or {})
     cascade = {name: value for name, value in cascade.items() if not name.startswith("@")}
-    metadata = {
+    metadata: dict[str, Any] = {
         "@odata.type": f"#{CRM}OneToManyRelationshipMetadata",
         "MetadataId": more.pop("metadata_id", None) or str(uuid.uuid4()),
         "SchemaName": schema_name,
@@ -538,7 +538,7 @@ def one_to_many(
 
 def many_to_many(schema_name: str, intersect: str, left: Table, right: Table, **more: Any) -> ManyToMany:
     """Return a many-to-many relationship with its definition; `more` adds or replaces members of the definition."""
-    metadata = {
+    metadata: dict[str, Any] = {
         "@odata.type": f"#{CRM}ManyToManyRelationshipMetadata",
         "MetadataId": more.pop("metadata_id", None) or str(uuid.uuid4()),
         "SchemaName": schema_name,

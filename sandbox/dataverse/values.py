@@ -5,6 +5,7 @@ comma-separated numbers, lookups as the guid of the row they point at.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,27 +77,10 @@ def stored(column: "Column", value: Any, table: str) -> Any:
     """
     if value is None:
         return None
-    kind = column.kind
-    if kind in TEXT_KINDS:
-        return _text(column, value, table)
-    if kind in NUMBER_KINDS:
-        return _number(column, value, table)
-    if kind in CHOICE_KINDS:
-        return _choice(column, value, table)
-    if kind == "Boolean":
-        if not isinstance(value, bool):
-            raise _cannot_convert(value, "Boolean")
-        return value
-    if kind == "DateTime":
-        return _moment(column, value)
-    if kind == "MultiSelectPicklist":
-        return _choices(column, value, table)
-    if kind == "Uniqueidentifier" or kind in LOOKUP_KINDS:
-        clean = guid(value)
-        if clean is None:
-            raise _cannot_convert(value, "Guid")
-        return clean
-    raise errors.invalid_argument(f"The column {column.name} of {table} cannot be set this way.")
+    read = _READERS.get(column.kind)
+    if read is None:
+        raise errors.invalid_argument(f"The column {column.name} of {table} cannot be set this way.")
+    return read(column, value, table)
 
 
 def _cannot_convert(value: Any, edm: str) -> errors.ServiceError:
@@ -161,7 +145,20 @@ def _not_an_option(column: "Column", value: int, table: str) -> errors.ServiceEr
     return errors.ServiceError(400, errors.NOT_AN_OPTION, message)
 
 
-def _moment(column: "Column", value: Any) -> str:
+def _truth(column: "Column", value: Any, table: str) -> bool:  # noqa: ARG001 - the readers' signature
+    if not isinstance(value, bool):
+        raise _cannot_convert(value, "Boolean")
+    return value
+
+
+def _guid(column: "Column", value: Any, table: str) -> str:  # noqa: ARG001 - the readers' signature
+    clean = guid(value)
+    if clean is None:
+        raise _cannot_convert(value, "Guid")
+    return clean
+
+
+def _moment(column: "Column", value: Any, table: str) -> str:  # noqa: ARG001 - the readers' signature
     if column.date_only:
         day = date_only(value) or (date_time(value) or "")[:10]
         if not day:
@@ -173,25 +170,38 @@ def _moment(column: "Column", value: Any) -> str:
     return moment
 
 
+_READERS: Mapping[str, Callable[["Column", Any, str], Any]] = {
+    **dict.fromkeys(TEXT_KINDS, _text),
+    **dict.fromkeys(NUMBER_KINDS, _number),
+    **dict.fromkeys(CHOICE_KINDS, _choice),
+    **dict.fromkeys(LOOKUP_KINDS, _guid),
+    "Uniqueidentifier": _guid,
+    "Boolean": _truth,
+    "DateTime": _moment,
+    "MultiSelectPicklist": _choices,
+}
+
+
 def formatted(column: "Column", value: Any) -> str | None:
     """Return the text of the FormattedValue annotation, or None for kinds that have none."""
-    if value is None:
-        return None
-    kind = column.kind
-    if kind in CHOICE_KINDS:
-        return column.options.get(value, str(value))
-    if kind == "MultiSelectPicklist":
-        return "; ".join(column.options.get(int(part), part) for part in value.split(","))
-    if kind == "Boolean":
-        return column.options.get(int(value), "Yes" if value else "No")
-    if kind in NUMBER_KINDS:
-        return f"{value:,}"
-    if kind == "DateTime":
-        return _shown_moment(value, column.date_only)
-    return None
+    show = _SHOWN.get(column.kind)
+    return None if value is None or show is None else show(column, value)
 
 
-def _shown_moment(value: str, day_only: bool) -> str:
+def _shown_choices(column: "Column", value: str) -> str:
+    return "; ".join(column.options.get(int(part), part) for part in value.split(","))
+
+
+def _shown_moment(column: "Column", value: str) -> str:
     moment = datetime.fromisoformat(value)
     day = f"{moment.month}/{moment.day}/{moment.year}"
-    return day if day_only else f"{day} {moment.strftime('%I:%M %p').lstrip('0')}"
+    return day if column.date_only else f"{day} {moment.strftime('%I:%M %p').lstrip('0')}"
+
+
+_SHOWN: Mapping[str, Callable[["Column", Any], str]] = {
+    **dict.fromkeys(CHOICE_KINDS, lambda column, value: column.options.get(value, str(value))),
+    **dict.fromkeys(NUMBER_KINDS, lambda _, value: f"{value:,}"),
+    "MultiSelectPicklist": _shown_choices,
+    "Boolean": lambda column, value: column.options.get(int(value), "Yes" if value else "No"),
+    "DateTime": _shown_moment,
+}

@@ -189,7 +189,8 @@ class Webhooks:
         try:
             if delay:
                 threading.Event().wait(delay)
-            endpoint = self._state.find("serviceendpoint", step["eventhandler"])
+            with self._state.lock:
+                endpoint = self._state.find("serviceendpoint", step["eventhandler"])
             if endpoint is None:
                 return
             url, headers = self._address(endpoint, delivery, event)
@@ -331,30 +332,24 @@ def json_date(moment: str) -> str:
 
 
 def attribute_value(table: Table, row: Mapping[str, Any], name: str) -> Any:
-    """Return a column's value as the execution context writes it."""
+    """Return a column's value as the execution context writes it; text, numbers and two-options are written plainly."""
     column, value = table.columns[name], row[name]
-    if value is None or column.kind in (
-        "String",
-        "Memo",
-        "Boolean",
-        "Integer",
-        "BigInt",
-        "Decimal",
-        "Double",
-        "Uniqueidentifier",
-    ):
-        return value
-    if column.kind in values.CHOICE_KINDS:
-        return {"__type": _typed("OptionSetValue"), "Value": value}
-    if column.kind == "MultiSelectPicklist":
-        return [{"__type": _typed("OptionSetValue"), "Value": int(part)} for part in value.split(",")]
-    if column.kind == "Money":
-        return {"__type": _typed("Money"), "Value": value}
-    if column.kind == "DateTime":
-        return json_date(value)
-    if column.is_lookup:
+    if value is not None and column.is_lookup:
         return reference(target_of(table, row, name) or "", value, "EntityReference")
-    return value
+    write = _WRITTEN.get(column.kind)
+    return value if value is None or write is None else write(value)
+
+
+def _option(value: Any) -> dict[str, Any]:
+    return {"__type": _typed("OptionSetValue"), "Value": int(value)}
+
+
+_WRITTEN: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(values.CHOICE_KINDS, _option),
+    "MultiSelectPicklist": lambda value: [_option(part) for part in value.split(",")],
+    "Money": lambda value: {"__type": _typed("Money"), "Value": value},
+    "DateTime": json_date,
+}
 
 
 def reference(table: str, row_id: str, kind: str | None = None, name: str | None = None) -> dict[str, Any]:

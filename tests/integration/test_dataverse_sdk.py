@@ -45,13 +45,13 @@ class Colour(IntEnum):
 
 @pytest.fixture
 def simulator() -> DataverseSimulator:
-    """An empty environment."""
+    """Give an empty environment."""
     return DataverseSimulator()
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a throw-away authority and a certificate for loopback."""
+    """Make a folder with a throw-away authority and a certificate for loopback."""
     folder = tmp_path_factory.mktemp("certificates")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -62,10 +62,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(
-    simulator: DataverseSimulator, certificates: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[DataverseClient]:
-    """The SDK's client on a simulator that listens with TLS."""
+def client(simulator: DataverseSimulator, certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataverseClient]:
+    """Give the SDK's client on a simulator that listens with TLS."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "ca.pem"))
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
     server = make_server(simulator, 0, str(certificates / "server.pem"), str(certificates / "server.key"))
@@ -132,9 +130,9 @@ def test_the_query_builder_filters_sorts_and_expands(client: DataverseClient, si
         .include_formatted_values()
         .page_size(50)
     )
-    rows = list(query.execute())
+    rows: list[Any] = list(query.execute())
     chosen = [row["contactid"] for row in rows[:3]]
-    again = list(client.query.builder("contact").select("contactid").where(col("contactid").in_(chosen)).execute())
+    again: list[Any] = list(client.query.builder("contact").select("contactid").where(col("contactid").in_(chosen)).execute())
 
     assert 150 < len(rows) < 200
     assert [row["fullname"].casefold() for row in rows] == sorted((row["fullname"].casefold() for row in rows), reverse=True)
@@ -277,7 +275,7 @@ def test_a_batch_does_many_things_in_one_request(client: DataverseClient, simula
 
     assert not result.has_errors
     assert [item.status_code for item in result.responses] == [204, 204, 204, 204, 200]
-    assert [row["name"] for row in result.responses[-1].data["value"]] == ["Contoso", "Fabrikam"]
+    assert [row["name"] for row in (result.responses[-1].data or {})["value"]] == ["Contoso", "Fabrikam"]
     contoso = next(row for row in simulator.table("account") if row["name"] == "Contoso")
     assert simulator.table("contact")[0]["contactid"] == contoso["_primarycontactid_value"]
     assert simulator.table("contact")[0]["jobtitle"] == "Owner"

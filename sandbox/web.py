@@ -116,7 +116,7 @@ class Fault:
         return True
 
 
-class Refusal(Exception):  # noqa: N818  it is an answer, not a failure
+class Refusal(Exception):
     """An error answer of the imitated service; each simulator's errors.py derives from it."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
@@ -128,7 +128,7 @@ class Refusal(Exception):  # noqa: N818  it is an answer, not a failure
         return json_response(self.body, self.status, self.headers)
 
 
-class Dropped(Exception):  # noqa: N818  it is planned, not a failure
+class Dropped(Exception):
     """The connection is to be closed without an answer."""
 
 

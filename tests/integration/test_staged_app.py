@@ -40,8 +40,8 @@ def shipped_python() -> Path:
     ready = folder / ".ready"
     if not ready.exists():
         venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", lock]
-        subprocess.run(install, check=True, timeout=100)
+        flags = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([str(python), "-m", "pip", "install", *flags, "-r", str(lock)], check=True, timeout=100)
         ready.touch()
     return python
 
@@ -93,10 +93,8 @@ def test_the_marker_holds_nothing_but_its_import() -> None:
 
 def test_importing_the_app_reads_no_setting_and_loads_no_client() -> None:
     """A cold start pays for every import; a missing setting must not make all functions vanish."""
-    code = (
-        "import sys, function_app; heavy = {'msal', 'cryptography', 'email_validator', 'azure.storage.blob', 'azure.storage.queue', 'azure.data.tables'};"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
+    heavy = {"msal", "cryptography", "email_validator", "azure.storage.blob", "azure.storage.queue", "azure.data.tables"}
+    code = f"import sys, function_app; print(sorted({heavy!r} & set(sys.modules)))"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -389,6 +389,16 @@ def test_rows_behind_a_foreign_link_are_not_fetched(world: World) -> None:
         list(world.client.rows("contacts", "read contacts"))
 
 
+def test_pages_that_lead_back_to_themselves_end(world: World) -> None:
+    """A query is not read for ever."""
+    world.fail(
+        kind="status", times=9, status=200, body={"value": [], "@odata.nextLink": f"{URL}/api/data/v9.2/contacts?$skiptoken=1"}
+    )
+
+    with pytest.raises(UnexpectedAnswer, match="led back to itself"):
+        list(world.client.rows("contacts", "read contacts"))
+
+
 # ------------------------------------------------------------------ over the wire
 
 

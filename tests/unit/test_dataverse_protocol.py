@@ -16,6 +16,7 @@ from shared.dataverse.segments import Base
 from shared.dataverse.segments.marketing_list import MemberQuery, paging_cookie
 from shared.dataverse.segments.reading import distinct, packed
 from shared.dataverse.segments.realtime import read_members
+from shared.domain.members import MemberPage, MemberRows
 from shared.domain.segments import Kind, Segment, SegmentRef
 from shared.errors import (
     AudienceSyncError,
@@ -475,6 +476,23 @@ def test_the_paging_cookie_is_decoded_twice_and_escaped_once() -> None:
     written = MemberQuery(QUERY, CONTACT, 500).at(f"2 {cookie}")
     assert 'page="2"' in written
     assert 'paging-cookie="&lt;cookie page=&quot;1&quot;&gt;&lt;contactid last=&quot;{A}&quot; /&gt;&lt;/cookie&gt;"' in written
+
+
+def test_a_query_without_links_is_not_made_distinct() -> None:
+    """It cannot repeat members, and making rows distinct costs Dataverse time."""
+    written = MemberQuery('<fetch distinct="true"><entity name="contact"/></fetch>', CONTACT, 500).at("")
+
+    assert 'distinct="false"' in written
+
+
+def test_a_long_query_without_cookies_is_refused_with_a_next_step() -> None:
+    """Dataverse pages by number up to 50,000 rows only."""
+    query = MemberQuery(QUERY, CONTACT, 5000)
+    page = MemberPage(MemberRows([]), None, None, True)
+
+    assert query.behind("", page, SEGMENT.ref) == "2 "
+    with pytest.raises(NotAllowed, match="50,000"):
+        query.behind("10 ", page, SEGMENT.ref)
 
 
 @pytest.mark.parametrize("annotation", [None, "", "no xml", "<!DOCTYPE x><cookie pagingcookie='1'/>", "<cookie/>"])

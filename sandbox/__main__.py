@@ -113,7 +113,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _tell_addresses(world: World, display: Display) -> None:
     display.console.print()
     display.console.print("[bold]Open this address and create an audience by hand:[/bold]")
-    display.console.print(f"  {world.dataverse.plain_url}/", style="link", soft_wrap=True)
+    display.console.print(f"  {world.dataverse.plain_url}/", style="cyan underline", soft_wrap=True)
     display.console.print(f"The function app answers at {world.app_url}, its log is {world.folder / 'host.log'}.", soft_wrap=True)
     display.console.print("Ctrl-C ends everything.")
 

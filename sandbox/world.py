@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,10 +78,12 @@ class World:
         RUNS.mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=RUNS))
         certificates = make_authority(folder)
+        host_port = _free_port()
         with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as started:
             tell("Starting the simulators of Dataverse, LinkedIn and Entra, and Azurite")
             azurite = pool.submit(Azurite.start, folder / "azurite", in_memory=not options.storage_on_disk)
-            children = [pool.submit(_simulator, name, folder, certificates) for name in ("entra", "dataverse", "linkedin")]
+            arguments = {"entra": (), "dataverse": (), "linkedin": _linkedin_arguments(host_port)}
+            children = [pool.submit(_simulator, name, folder, certificates, extra) for name, extra in arguments.items()]
             started.callback(azurite.result().stop)
             for child in children:
                 started.callback(child.result().stop)
@@ -94,7 +96,7 @@ class World:
                 entra_child=children[0].result(),
                 dataverse_child=children[1].result(),
                 linkedin_child=children[2].result(),
-                host_port=_free_port(),
+                host_port=host_port,
                 webhook_secret=secrets.token_urlsafe(24),
                 signin_key=base64.b64encode(secrets.token_bytes(32)).decode(),
             )
@@ -213,8 +215,14 @@ class World:
         return next((row for row in rows if row.get(f"{table}id") == row_id), None)
 
 
-def _simulator(name: str, folder: Path, certificates: Certificates) -> Child:
-    extra = ("--client-id", LINKEDIN_CLIENT, "--client-secret", LINKEDIN_SECRET) if name == "linkedin" else ()
+def _linkedin_arguments(host_port: int) -> tuple[str, ...]:
+    """Return how LinkedIn knows our app; its versions never end, so that the sandbox works in years to come."""
+    redirect = f"http://127.0.0.1:{host_port}/api/linkedin/callback"
+    known = ("--client-id", LINKEDIN_CLIENT, "--client-secret", LINKEDIN_SECRET, "--redirect-uri", redirect)
+    return (*known, "--versions-never-end")
+
+
+def _simulator(name: str, folder: Path, certificates: Certificates, extra: Sequence[str]) -> Child:
     return Child.start(
         name,
         [

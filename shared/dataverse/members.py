@@ -29,11 +29,7 @@ _EMAIL, _PURPOSE, _OPTED_OUT = 534120000, 534120000, 534120002
 class DataverseMembers:
     """Segments and members of one environment; used by several threads."""
 
-    def __init__(
-        self,
-        client: DataverseClient,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, client: DataverseClient, settings: Settings) -> None:
         """Read over `client` as the settings say."""
         self._client, self._page_size = client, settings.dataverse_page_size
         self._exclude_opted_out, self._purpose = settings.exclude_opted_out, settings.consent_purpose_id

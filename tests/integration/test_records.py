@@ -384,6 +384,19 @@ def test_what_counts_as_live_is_a_setting(environment: Environment) -> None:
     assert not mark.is_live
 
 
+def test_a_going_live_that_made_its_row_is_known(environment: Environment) -> None:
+    """Several events tell of one going live; the first makes the row."""
+    ref = environment.segment("list")
+    other = environment.segment("list")
+    asked: dict[str, Any] = {Audience.SEGMENT_ID: ref.id, Audience.ORIGIN: Origin.WENT_LIVE}
+    environment.records.create_audience(str(uuid4()), asked, owner=MARKETER)
+    environment.ask(SEGMENT_ID=other.id, ORIGIN=Origin.PERSON)
+
+    assert environment.records.went_live_since(ref, LONG_AGO)
+    assert not environment.records.went_live_since(other, LONG_AGO)
+    assert not environment.records.went_live_since(ref, datetime.now(UTC) + timedelta(hours=1))
+
+
 # ------------------------------------------------------------------ troubles
 
 

@@ -100,6 +100,34 @@ def test_members_that_dataverse_may_add_are_passed_over() -> None:
     assert read(context(UserAzureActiveDirectoryObjectId=USER, New={"a": [1, 2, {"b": None}]})) == read(context())
 
 
+def changed(**columns: Any) -> dict[str, Any]:
+    """Return the event of a change of these columns."""
+    target = {"Attributes": [{"key": name, "value": value} for name, value in columns.items()], "Id": ROW}
+    return context(MessageName="Update", InputParameters=[{"key": "Target", "value": target}])
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_echo"),
+    [
+        ({"lima_command": None, "lima_status": {"Value": 727000001}}, True),
+        ({"lima_command": {"__type": "OptionSetValue", "Value": 727000001}}, False),
+        ({"lima_commandid": None}, False),
+        ({}, False),
+    ],
+)
+def test_our_own_emptying_of_a_command_is_known_as_an_echo(columns: dict[str, Any], is_echo: bool) -> None:
+    """The worker empties a command when it has taken it; that asks for nothing."""
+    assert read(changed(**columns)).is_echo is is_echo
+
+
+@pytest.mark.parametrize(
+    "parameters", [None, 5, [], [None], [{"key": "Target"}], [{"key": "Target", "value": {"Attributes": 7}}]]
+)
+def test_parameters_of_another_shape_are_no_echo(parameters: Any) -> None:
+    """A doorbell too many does no harm; one too few would."""
+    assert not read(context(InputParameters=parameters)).is_echo
+
+
 def test_the_same_event_has_the_same_key_and_another_event_another() -> None:
     """A second delivery is known by its key."""
     assert read(context()).key == read(context(Depth=2)).key

@@ -107,11 +107,9 @@ def _say(sentence: str) -> None:
 
 
 def _ask(sentence: str) -> bool:
-    print(sentence, file=sys.stderr)
-    try:
-        return input("Type yes to go on: ").strip().lower() == "yes"
-    except EOFError:
-        return False
+    """Ask a person; whoever is not there has not agreed. The question leaves the output to machines."""
+    _say(f"{sentence}\nType yes to go on: ")
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 def _secret(given: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """Installing the tab's files as web resources: every file of the built folder becomes `lima_/<file>`."""
 
 import base64
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ TYPES = {
     ".svg": 11,
     ".resx": 12,
 }
+_NAMESPACE = uuid.UUID("c5b0c3a4-77c2-5f0f-9b6c-0d6a4c8f3b03")
 _COLUMNS = "webresourceid,name,displayname,content,webresourcetype"
 _OURS = f"startswith(name,'{PREFIX}_/')"
 
@@ -89,6 +91,7 @@ def _install_file(run: Run, path: Path, found: dict[str, Any] | None, published:
     name, content = web_resource_name(path), encoded(path)
     if found is None:
         body = {
+            "webresourceid": str(uuid.uuid5(_NAMESPACE, name)),  # forms name it, so it is the same in every environment
             "name": name,
             "displayname": f"LinkedIn Matched Audiences: {path.name}",
             "webresourcetype": TYPES[path.suffix.lower()],

@@ -21,7 +21,7 @@ $(VENV)/.ready: requirements-dev.txt scripts/find-python
 	@test -n "$(PYTHON)" || { sh scripts/find-python --explain; exit 1; }
 	@echo "Setting up the Python environment (once, about a minute)..."
 	@test -x $(RUN) || "$(PYTHON)" -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(RUN) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 sandbox/node/node_modules/.ready: $(VENV)/.ready sandbox/node/package-lock.json

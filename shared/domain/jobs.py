@@ -111,10 +111,14 @@ class Job:
         """Return this job at its end; `failed_at` remembers where it was."""
         return replace(self, step=Step.DONE, due=None, finished=now, failed_at=self.step, cursor="")
 
+    def without_audience(self) -> "Job":
+        """Return this job after its audience at LinkedIn is dead: the next one gets every member again."""
+        return replace(self, audience_id="", created_at=None, batch=0, sent=0, refused=0)
+
     def read_anew(self) -> "Job":
         """Return this job at the start of a fresh reading; what was read so far is left to upkeep."""
         fresh = replace(self, round=self.round + 1, parts=0, opted_out_parts=0, members_read=0, has_ids=False)
-        return replace(fresh, batch=0, sent=0, refused=0).moved_to(Step.CHECK)
+        return replace(fresh, batch=0, sent=0, refused=0, upload_finished=None).moved_to(Step.CHECK)
 
     def showing(self, changes: Mapping[Any, Any], *, result: bool = False) -> "Job":
         """Return this job with these columns to be shown on its row, and on the segment record when `result`."""

@@ -96,7 +96,7 @@ def _create(job: Job, request: Request, now: datetime) -> Job:
 
 
 def _cancel(job: Job, now: datetime) -> Job:
-    if job.step is Step.DONE:
+    if job.step in {Step.DONE, Step.WATCH}:
         return job
     sentence = sentences.CANCELLED if job.audience_id else sentences.CANCELLED_BEFORE_SENDING
     cancelled = job.ended(now)

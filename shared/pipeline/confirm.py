@@ -9,7 +9,7 @@ from shared.dataverse.schema import Status
 from shared.domain.audiences import Audience, State
 from shared.domain.jobs import Job, Step
 from shared.domain.waiting import next_look
-from shared.errors import AudienceGone, TryAgainLater, UnexpectedAnswer
+from shared.errors import AdAccountNeeded, AudienceGone, SignInNeeded, TryAgainLater, UnexpectedAnswer
 from shared.pipeline import sentences
 from shared.pipeline.moves import Move, Progress
 from shared.pipeline.tokens import TokenKeeper
@@ -31,9 +31,20 @@ class Confirm:
 
     def __call__(self, job: Job, progress: Progress, until: datetime) -> Move:  # noqa: ARG002  every step takes these
         """End as Ready (and go on watching), come back later, or raise what LinkedIn made of the audience."""
-        if job.looks == 0 and job.step is Step.CONFIRM:
+        if job.step is Step.WATCH:
+            return self._watch(job)
+        if job.looks == 0:
             return Move(replace(job, looks=1), after=self._first)
-        audience = self._look(job)
+        return self._judge(job, self._look(job))
+
+    def _watch(self, job: Job) -> Move:
+        """Look once a day; an audience that is ready stays so when nobody is signed in, or LinkedIn does not answer."""
+        try:
+            return self._judge(job, self._look(job))
+        except (SignInNeeded, AdAccountNeeded, TryAgainLater):
+            return Move(job, after=A_DAY)
+
+    def _judge(self, job: Job, audience: Audience | None) -> Move:
         if audience is None:
             return self._unknown(job)
         if audience.state in {State.READY, State.UPDATING}:
@@ -84,8 +95,9 @@ class Confirm:
 
     def _over(self, job: Job, audience: Audience, status: Status, sentence: str) -> Move:
         now = self._clock.now()
-        shown = {Column.STATUS: status, Column.MESSAGE: sentence, Column.FINISHED: now, **_figures(audience)}
-        return Move(job.ended(now).showing(shown, result=True), after=None)
+        shown = {Column.STATUS: status, Column.MESSAGE: sentence, **_figures(audience)}
+        ended = job.ended(now).without_audience() if status is Status.EXPIRED else job.ended(now)
+        return Move(ended.showing(shown, result=True), after=None)
 
 
 def _figures(audience: Audience) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from shared.domain.jobs import Job, Step
 from shared.domain.waiting import MOST_ATTEMPTS, QUOTA_ATTEMPTS, pause, until_quota_resets
 from shared.errors import (
     AdAccountNeeded,
+    AudienceGone,
     AudienceSyncError,
     NotAllowed,
     PageLinkExpired,
@@ -160,6 +161,8 @@ class Runner:
                 return _to_wait(job, Status.WAITING_FOR_SIGN_IN, str(error))
             case AdAccountNeeded():
                 return _to_wait(replace(job, create_asked=False), Status.WAITING_FOR_AD_ACCOUNT, str(error))
+            case AudienceGone():
+                return self._end(job.without_audience(), Status.FAILED, str(error))
             case NotAllowed():
                 return self._end(job, Status.NOT_ALLOWED, str(error))
             case TooSmall():

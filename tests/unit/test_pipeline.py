@@ -179,6 +179,7 @@ class LinkedInBox:
     before: dict[str, list[AudienceSyncError]] = field(default_factory=dict)
     after: dict[str, list[AudienceSyncError]] = field(default_factory=dict)
     hidden: int = 0
+    found_state: State = State.BUILDING
     calls: list[str] = field(default_factory=list)
 
     def _call(self, name: str) -> None:
@@ -200,7 +201,7 @@ class LinkedInBox:
             self.hidden -= 1
             return None
         found = self.keys.get(key)
-        return Audience(found, "", account, State.BUILDING) if found else None
+        return Audience(found, "", account, self.found_state) if found else None
 
     def create_audience(self, token: str, account: str, key: str, name: str) -> str:
         self._call("create")
@@ -709,6 +710,34 @@ def test_an_audience_linkedin_dropped_is_made_again_under_a_new_key(road: Road) 
     assert message is not None
     road.runner.handle(message)
     assert road.rows.status() == Status.EXPIRED
+
+    road.linkedin.found_state = State.EXPIRED
+    road.linkedin.states = [State.READY]
+    road.press(Command.RETRY)
+
+    assert road.rows.status() == Status.READY
+    assert len(road.linkedin.audiences) == 2
+    assert road.linkedin.audiences["2"] == {digest(address) for address in addresses(400)}
+
+
+def test_a_ready_audience_stays_ready_when_the_sign_in_ends(road: Road) -> None:
+    """Sixty days later nobody may be signed in, and the audience is as ready as before."""
+    road.press(Command.CREATE, lima_adaccount=ACCOUNT)
+    road.sign_ins.known.clear()
+    for _ in range(3):
+        message = road.queue.take()
+        assert message is not None
+        road.runner.handle(message)
+
+    assert road.rows.status() == Status.READY
+
+
+def test_cancel_comes_too_late_for_a_ready_audience(road: Road) -> None:
+    """It is in Campaign Manager already, and the row must not say otherwise."""
+    road.press(Command.CREATE, lima_adaccount=ACCOUNT)
+    road.press(Command.CANCEL)
+
+    assert road.rows.status() == Status.READY
 
 
 class LiveRows:

@@ -59,7 +59,7 @@ def read_page(body: bytes, key: str = "contactid") -> MemberPage:
     """
     try:
         answer = _decoder(key)(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise UnexpectedAnswer(
             f"Dataverse answered with a page of members that cannot be read ({error}). Try again; if it happens again, report it."
         ) from None

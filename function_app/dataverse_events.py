@@ -42,5 +42,6 @@ def dataverse_events(req: func.HttpRequest) -> func.HttpResponse:
 
 def _knows_secret(given: str, secrets: tuple[str, ...]) -> bool:
     """Compare with every accepted secret in constant time."""
-    matches = [hmac.compare_digest(given.encode(), secret.encode()) for secret in secrets]  # all of them, however the first ends
+    written = given.encode("utf-8", "surrogatepass")
+    matches = [hmac.compare_digest(written, secret.encode()) for secret in secrets]  # all of them, however the first ends
     return any(matches)

@@ -15,7 +15,7 @@ import azure.functions as func
 
 from function_app.pages import headers, page
 from function_app.product import product
-from shared.errors import AudienceSyncError, SignInNeeded, TryAgainLater
+from shared.errors import AudienceSyncError, JobEnds, SignInNeeded, TryAgainLater
 from shared.linkedin.oauth_state import StateProblem, read_state, sign_state, state_key
 from shared.logs import get_logger
 
@@ -91,7 +91,7 @@ def _refused(app: "Product", ticket: str, error: str, description: str) -> func.
 def _finished(app: "Product", ticket: str, code: str) -> func.HttpResponse:
     try:
         sentence = app.sign_in_desk.finish(ticket, code, app.settings.redirect_uri)
-    except SignInNeeded as error:
+    except (SignInNeeded, JobEnds) as error:
         return page("Not signed in", str(error), status=200, tell="refused", to=app.settings.dataverse_url)
     if sentence is None:
         return page("Nothing was changed", _OVER, status=410)

@@ -68,7 +68,8 @@ class Door:
 
     def _is_ours(self, event: Event) -> bool:
         """Tell whether the event is of our environment: a copied one keeps the webhook of the original."""
-        return not self.organization_id or event.organization_id.lower() == self.organization_id.lower()
+        ours = self.organization_id.strip("{} ").lower()
+        return not ours or event.organization_id.lower() == ours
 
     def _ring(self, event: Event, kind: str) -> None:
         message = Message(kind, event.row_id, table=event.table if kind == "live" else "", correlation=event.correlation)

@@ -43,6 +43,9 @@ SIGNED_IN_NO_ACCOUNT = (
     "Signed in to LinkedIn, but none of your ad accounts can be used: it has to be active and your role has to be more than Viewer. "
     "Ask the owner of the ad account in Campaign Manager, then press Refresh accounts."
 )
+SIGNED_IN_ACCOUNTS_LATER = "Signed in to LinkedIn. Your ad accounts are read in a moment."
+SIGN_IN_INTERRUPTED = "{reason} Press Sign in to try again in a few minutes."
+NOT_SIGNED_IN = "You are not signed in to LinkedIn. Press Sign in."
 SIGNED_OUT = "Signed out. The LinkedIn token is deleted."
 SIGN_IN_EXPIRES_SOON = "The LinkedIn sign-in ends in {days} days. Sign in again before that, so that nothing stops."
 SIGN_IN_EXPIRED = "The LinkedIn sign-in has ended. Sign in again."

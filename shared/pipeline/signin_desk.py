@@ -8,7 +8,7 @@ from datetime import timedelta
 from shared.dataverse.schema import SignIn as Column
 from shared.dataverse.schema import SignInCommand, SignInStatus
 from shared.domain.signins import AdAccount, SignIn
-from shared.errors import AudienceSyncError, RowGone, SignInNeeded, TryAgainLater
+from shared.errors import AudienceSyncError, JobEnds, RowGone, SignInNeeded, TryAgainLater
 from shared.logs import correlated, get_logger
 from shared.pipeline import sentences
 from shared.pipeline.again import come_back
@@ -115,10 +115,16 @@ class SignInDesk:
 
     def _refresh(self, request: SignInRequest) -> None:
         try:
+            if self._sign_ins.load(request.owner) is None:
+                self._say(request.row_id, SignInStatus.NOT_SIGNED_IN, sentences.NOT_SIGNED_IN, request.etag)
+                return
             accounts = self._tokens.call(request.owner, self._linkedin.ad_accounts)
             sign_in = self._sign_ins.load(request.owner)
         except SignInNeeded as error:
             self._say(request.row_id, SignInStatus.EXPIRED, str(error), request.etag)
+            return
+        except JobEnds as error:
+            self._say(request.row_id, SignInStatus.REFUSED, str(error), request.etag)
             return
         if sign_in is not None:
             self._records.update_sign_in(request.row_id, self._granted(sign_in, accounts), etag=request.etag)
@@ -138,33 +144,44 @@ class SignInDesk:
         """Exchange the code, store the sign-in, offer the ad accounts, wake waiting jobs; return the sentence for the page.
 
         None when the ticket was used already or has expired: nothing changes then. Raises SignInNeeded
-        when LinkedIn refuses the code, TryAgainLater when it cannot be reached.
+        when LinkedIn refuses the code, ConfigurationWrong when it refuses the app, TryAgainLater when it cannot be reached;
+        the row then says so, because the ticket and the code are used up.
         """
         ticket = self._tickets.use_up(ticket_id)
         now = self._clock.now()
         if ticket is None or ticket.expires <= now:
             return None
         try:
-            sign_in = self._oauth.exchange(ticket.user_id, code, redirect_uri, now)
-        except SignInNeeded as error:
-            self._say(ticket.row_id, SignInStatus.REFUSED, str(error))
+            sign_in = self._exchanged(ticket, code, redirect_uri)
+            changes = self._accounts_of(sign_in)
+        except AudienceSyncError as error:
+            self._say(ticket.row_id, SignInStatus.REFUSED, _with_next_step(error))
             raise
-        if missing := sign_in.missing_scopes():
-            sentence = sentences.SIGN_IN_MISSING_SCOPE.format(scopes=", ".join(missing))
-            self._say(ticket.row_id, SignInStatus.REFUSED, sentence)
-            raise SignInNeeded(sentence)
         self._sign_ins.save(sign_in)
-        accounts = self._linkedin.ad_accounts(sign_in.access_token)
-        granted = self._granted(sign_in, accounts)
-        self._records.update_sign_in(ticket.row_id, granted)
-        logger.info("Stored a sign-in", extra={"action": "signin-stored", "row": ticket.row_id, "accounts": len(accounts)})
+        self._records.update_sign_in(ticket.row_id, changes)
+        logger.info("Stored a sign-in", extra={"action": "signin-stored", "row": ticket.row_id})
         self.wake(ticket.user_id)
-        return str(granted[Column.MESSAGE])
+        return str(changes[Column.MESSAGE])
+
+    def _exchanged(self, ticket: Ticket, code: str, redirect_uri: str) -> SignIn:
+        sign_in = self._oauth.exchange(ticket.user_id, code, redirect_uri, self._clock.now())
+        if missing := sign_in.missing_scopes():
+            raise SignInNeeded(sentences.SIGN_IN_MISSING_SCOPE.format(scopes=", ".join(missing)))
+        return sign_in
+
+    def _accounts_of(self, sign_in: SignIn) -> dict[str, object]:
+        """Return what the row shows of a new sign-in; when LinkedIn cannot tell the ad accounts now, the row asks for them."""
+        try:
+            return self._granted(sign_in, self._linkedin.ad_accounts(sign_in.access_token))
+        except TryAgainLater as error:
+            logger.info("The ad accounts are read later", extra={"action": "accounts-later", "reason": str(error)})
+            later = {Column.MESSAGE: sentences.SIGNED_IN_ACCOUNTS_LATER, Column.COMMAND: SignInCommand.REFRESH_ACCOUNTS}
+            return self._granted(sign_in, ()) | later
 
     def refuse(self, ticket_id: str, sentence: str) -> bool:
         """Note on the row that LinkedIn or the person refused; False when the ticket is not good any more."""
         ticket = self._tickets.use_up(ticket_id)
-        if ticket is None:
+        if ticket is None or ticket.expires <= self._clock.now():
             return False
         self._say(ticket.row_id, SignInStatus.REFUSED, sentence)
         return True
@@ -175,12 +192,19 @@ class SignInDesk:
             self._runner.wake(job_id)
 
     def warn(self, user_id: str) -> None:
-        """Say on the user's row how long the sign-in lasts, when that is soon; called daily by upkeep."""
-        row_id = self._records.sign_in_row_of(user_id)
+        """Say on the user's row how long the sign-in lasts, when that is soon; called daily by upkeep.
+
+        A sign-in that has ended for good opens nothing any more and is deleted.
+        """
         sign_in = self._sign_ins.load(user_id)
-        if row_id is None or sign_in is None:
+        if sign_in is None:
             return
+        row_id = self._records.sign_in_row_of(user_id)
         days = sign_in.days_left(self._clock.now())
+        if days < 0:
+            self._sign_ins.delete(user_id)
+        if row_id is None:
+            return
         if days < 0:
             self._say(row_id, SignInStatus.EXPIRED, sentences.SIGN_IN_EXPIRED)
         else:
@@ -209,6 +233,11 @@ class SignInDesk:
             return
         except AudienceSyncError as error:
             logger.warning("A sign-in row could not be written", extra={"action": "signin-not-shown", "reason": str(error)})
+
+
+def _with_next_step(error: AudienceSyncError) -> str:
+    """Return an error's sentence for the row; what passes by itself names no next step, and here there is one."""
+    return sentences.SIGN_IN_INTERRUPTED.format(reason=error) if isinstance(error, TryAgainLater) else str(error)
 
 
 def offered(accounts: Sequence[AdAccount]) -> str:

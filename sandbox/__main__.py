@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.display import Display
+from sandbox.rehearsal import rehearse
 from sandbox.run import Order, Run, write_json
 from sandbox.world import Options, World, running
 
@@ -38,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="start everything, print the addresses, keep it up until Ctrl-C")
     _add_order(serve)
     serve.set_defaults(command=_serve)
+    rehearsal = commands.add_parser("rehearsal", help="play the administrator's whole day: install, check, upgrade, remove")
+    rehearsal.set_defaults(command=_rehearsal)
     return parser
 
 
@@ -99,6 +102,10 @@ def _demo(options: argparse.Namespace) -> int:
             _tell_addresses(world, display)
             _until_interrupted()
     return 0 if ready else 1
+
+
+def _rehearsal(_options: argparse.Namespace) -> int:
+    return 0 if rehearse(Display().say) else 1
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def install_solution(world: "World") -> None:
         app_user=WORKER,
         tab_folder=tab if tab.is_dir() else None,
     )
-    _give_role(world, MARKETER.name)
+    give_marketer_role(world)
 
 
 def administrator_web(world: "World") -> DataverseWeb:
@@ -50,7 +50,9 @@ def administrator_web(world: "World") -> DataverseWeb:
     return DataverseWeb(http, lambda: {"Authorization": f"Bearer {token}"})
 
 
-def _give_role(world: "World", name: str) -> None:
+def give_marketer_role(world: "World") -> None:
+    """Let the environment's marketers use the product, as an administrator does after installing it."""
+    name = MARKETER.name
     users = world.dataverse.do("users")
     administrator = users["administrator"]
     roles = world.dataverse.api("GET", f"roles?$select=roleid&$filter=name eq '{name}'", user=administrator).json()["value"]

@@ -82,7 +82,7 @@ class World:
         with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as started:
             tell("Starting the simulators of Dataverse, LinkedIn and Entra, and Azurite")
             azurite = pool.submit(Azurite.start, folder / "azurite", in_memory=not options.storage_on_disk)
-            arguments = {"entra": (), "dataverse": (), "linkedin": _linkedin_arguments(host_port)}
+            arguments: dict[str, tuple[str, ...]] = {"entra": (), "dataverse": (), "linkedin": _linkedin_arguments(host_port)}
             children = [pool.submit(_simulator, name, folder, certificates, extra) for name, extra in arguments.items()]
             started.callback(azurite.result().stop)
             for child in children:
@@ -208,6 +208,14 @@ class World:
     def store_sign_in(self, user_id: str, person: str = LINKEDIN_PERSON) -> None:
         """Give a Dynamics user a LinkedIn sign-in, as if they had signed in before."""
         store_sign_in(self, user_id, person)
+
+    def another_dataverse(self) -> Child:
+        """Start a second, empty environment; whoever asks for it stops it."""
+        return _simulator("dataverse", self.folder / "another", self.certificates, ())
+
+    def remote_of(self, child: Child) -> Remote:
+        """Return the way to a simulator that was started besides."""
+        return Remote(child.url, self.certificates.authority)
 
     def row(self, table: str, row_id: str) -> dict[str, Any] | None:
         """Return a row of Dataverse as it is stored, without a request that would count."""

@@ -11,6 +11,7 @@ from sandbox.dataverse import values
 from sandbox.dataverse.building import defaults
 from sandbox.dataverse.seeds import COMMERCIAL_PURPOSE, MARKETERS
 from sandbox.dataverse.state import State
+from sandbox.dataverse.tables import Table
 
 FIRST = (
     "Ada", "Alan", "Amina", "Anders", "Anika", "Bao", "Beatriz", "Björn", "Chen", "Chloé", "Dana", "Dmitri", "Elif",
@@ -144,23 +145,28 @@ def _marked(count: int, marked: Iterable[int], usual: Any, other: Any) -> list[A
 
 
 def add_columns(state: State, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Add many rows column by column, with defaults for what is missing and an owner who is a marketer."""
+    """Add many rows column by column, with the usual values for what is missing."""
     definition = state.schema.table(table)
+    everything = dict(columns)
+    if "versionnumber" in definition.columns and "versionnumber" not in everything:
+        everything["versionnumber"] = state.next_versions(len(everything[definition.key]))
+    usual = usual_values(state, definition)
+    state.store(table).extend(everything, {name: value for name, value in usual.items() if name not in everything})
+
+
+def usual_values(state: State, table: Table) -> dict[str, Any]:
+    """Return what a loaded row has unless it says otherwise: defaults, times, and a marketer as its owner."""
     now = state.now()
-    constants: dict[str, Any] = defaults(definition)
     times = {"createdon": now, "modifiedon": now, "createdby": MARKETERS[0], "modifiedby": MARKETERS[0]}
-    constants |= {name: value for name, value in times.items() if name in definition.columns}
-    if definition.user_owned:
-        constants |= {
+    found = defaults(table) | {name: value for name, value in times.items() if name in table.columns}
+    if table.user_owned:
+        found |= {
             "ownerid": MARKETERS[0],
             "ownerid@target": "systemuser",
             "owninguser": MARKETERS[0],
             "owningbusinessunit": state.root_unit,
         }
-    everything = dict(columns)
-    if "versionnumber" in definition.columns and "versionnumber" not in everything:
-        everything["versionnumber"] = state.next_versions(len(everything[definition.key]))
-    state.store(table).extend(everything, {name: value for name, value in constants.items() if name not in everything})
+    return found
 
 
 def load_rows(state: State, table: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -173,7 +179,7 @@ def load_rows(state: State, table: str, rows: Iterable[Mapping[str, Any]]) -> li
     unknown = names - definition.columns.keys() - {name for name in names if name.endswith("@target")}
     if unknown:
         raise ValueError(f"The table {table} has no column {min(unknown)}.")
-    usual = defaults(definition)
+    usual = usual_values(state, definition)
     columns = {name: [row.get(name, usual.get(name)) for row in read] for name in names}
     add_columns(state, table, columns)
     return [str(row[definition.key]) for row in read]

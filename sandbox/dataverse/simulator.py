@@ -185,6 +185,10 @@ class DataverseSimulator(Simulator):
         challenge = f"Bearer authorization_uri={authority}, resource_id={request.host_url}"
         return errors.ServiceError(401, code, message, {"WWW-Authenticate": challenge})
 
+    def close(self) -> None:
+        """Stop telling webhook receivers anything; the rest needs no closing."""
+        self.webhooks.close()
+
     def actions(self) -> Mapping[str, Callable[..., Any]]:
         """Return what the control panel can do; every one is also a method."""
         named = (

@@ -7,6 +7,7 @@ Column *kinds* are the service's AttributeType names (`String`, `Picklist`, ...)
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sandbox.dataverse import errors, values
@@ -42,6 +43,7 @@ VIRTUAL_KINDS = frozenset({"File", "Image", "MultiSelectPicklist"})
 DERIVED_TYPES = {"Customer": "Lookup", "Owner": "Lookup", "Uniqueidentifier": "UniqueIdentifier"}
 
 
+@cache
 def seeded_id(*names: str) -> str:
     """Return the guid that the same names always get; for things that come with the environment."""
     return str(uuid.uuid5(NAMESPACE, "/".join(names)))

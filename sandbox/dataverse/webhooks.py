@@ -87,7 +87,8 @@ class Webhooks:
         self._state = state
         self.deliveries: list[Delivery] = []
         self.plans: list[DeliveryPlan] = []
-        self.send: Send = _sender(ca)
+        self._connections = urllib3.PoolManager(num_pools=4, maxsize=16, ca_certs=ca, retries=False, timeout=TIMEOUT_SECONDS)
+        self.send: Send = self._post
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="webhook")
         self._open = 0
         self._idle = threading.Condition()
@@ -260,6 +261,17 @@ class Webhooks:
                 row["errorcode"] = -2147164129
             self._state.add_row("asyncoperation", row)
 
+    def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        try:
+            return self._connections.request("POST", url, body=body, headers=dict(headers), redirect=False).status
+        except urllib3.exceptions.HTTPError:
+            return 0
+
+    def close(self) -> None:
+        """Stop delivering and close connections."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._connections.clear()
+
     # ------------------------------------------------------------------ for tests
 
     def wait(self, seconds: float) -> bool:
@@ -293,18 +305,6 @@ def _concerns(step: Mapping[str, Any], event: Event) -> bool:
 
 def _some(row: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not wanted or name in wanted}
-
-
-def _sender(ca: str | None) -> Send:
-    pool = urllib3.PoolManager(num_pools=4, maxsize=16, ca_certs=ca, retries=False, timeout=TIMEOUT_SECONDS)
-
-    def send(url: str, headers: Mapping[str, str], body: bytes) -> int:
-        try:
-            return pool.request("POST", url, body=body, headers=dict(headers), redirect=False).status
-        except urllib3.exceptions.HTTPError:
-            return 0
-
-    return send
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -231,16 +231,10 @@ def _linkedin_arguments(host_port: int) -> tuple[str, ...]:
 
 
 def _simulator(name: str, folder: Path, certificates: Certificates, extra: Sequence[str]) -> Child:
-    return Child.start(
-        name,
-        [
-            *(sys.executable, "-m", f"sandbox.{name}", "--port", "0"),
-            *("--certificate", certificates.server, "--key", certificates.key, *extra),
-        ],
-        log_file=folder / f"{name}.log",
-        env=child_environment(certificates.authority),
-        cwd=ROOT,
-    )
+    command: list[str | Path] = [sys.executable, "-m", f"sandbox.{name}", "--port", "0"]
+    command += ["--certificate", certificates.server, "--key", certificates.key, *extra]
+    log_file, environment = folder / f"{name}.log", child_environment(certificates.authority)
+    return Child.start(name, command, log_file=log_file, env=environment, cwd=ROOT)
 
 
 def _free_port() -> int:

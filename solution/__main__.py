@@ -43,7 +43,7 @@ def _install(given: argparse.Namespace) -> int:
     web = _web(given)
     report = install(
         Rehearsal(web) if given.dry_run else web,
-        webhook_url=given.webhook_url or os.environ.get("PUBLIC_URL", ""),
+        webhook_url=given.webhook_url,
         webhook_secret=_secret(given),
         app_user=given.app_user,
         tab_folder=given.tab_folder,
@@ -215,7 +215,11 @@ def _remove_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _app_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--webhook-url", default="", help="the function app, such as https://APP.azurewebsites.net")
+    parser.add_argument(
+        "--webhook-url",
+        default=os.environ.get("PUBLIC_URL", ""),
+        help="the function app, such as https://APP.azurewebsites.net (default: PUBLIC_URL)",
+    )
     parser.add_argument(
         "--app-user", default="", metavar="CLIENT_ID", help="client id of the app registration that the function app uses"
     )

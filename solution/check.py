@@ -145,7 +145,7 @@ def _columns(web: Web, table: str, columns: tuple[Column, ...], environment: Env
         says = f"has columns of another type: {', '.join(foreign)}"
         return _wrong(f"columns of {table}", says, "Rename or delete them in Power Apps, then run the installer.")
     lacking = [column.name for column in columns if column.name not in present]
-    older = [one.name for one in there if metadata.changed_column(one, present[one.name], environment.languages) is not None]
+    older = [one.name for one in there if metadata.column_changes(one, present[one.name], environment.languages)]
     return _verdict(f"columns of {table}", {"lacks": lacking, "has older definitions of": older})
 
 

@@ -51,7 +51,7 @@ def _install_command(run: Run, table: str, found: dict[str, Any] | None, script_
         if changes:
             run.web.patch(f"appactions({found['appactionid']})", changes, solution=True)
             run.publish.tables.add(table)
-        run.report.add("changed" if changes else "unchanged", what)
+        run.report.add("changed" if changes else "unchanged", what, ", ".join(changes))
     except Refused as refused:
         run.report.add("skipped", what, str(refused))
 

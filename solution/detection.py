@@ -16,6 +16,7 @@ from solution.web import InstallError, Refused, Web, first, rows
 
 CONSENT = "msdynmkt_contactpointconsent4"
 _SEGMENT = "msdynmkt_segment"
+_COUNTED = 5_000
 # Active, real-time segments with a few members; the smallest says as much as the largest.
 _SMALLEST = (
     "msdynmkt_segments?$select=msdynmkt_segmentid,msdynmkt_sourcesegmentuid,msdynmkt_membercount"
@@ -109,6 +110,7 @@ def _read(kind: str, answer: Mapping[str, Any], counted: Any, who: str) -> Membe
     return MemberLists(True, f"Asked {who}, it answers: {told}.", kind)
 
 
-def count_rows(web: Web, table_set: str, key: str) -> int:
-    """Return how many rows a table has; at most 5,000 are counted, and none when there is no such table."""
-    return len(rows(web, f"{table_set}?$select={key}&$top=5000"))
+def count_rows(web: Web, table_set: str, key: str) -> str:
+    """Return how many rows a table has, in words; none when there is no such table, and beyond 5,000 not exactly."""
+    counted = len(rows(web, f"{table_set}?$select={key}&$top={_COUNTED}"))
+    return f"{counted:,}" if counted < _COUNTED else f"{counted:,} or more"

@@ -23,6 +23,7 @@ TAB_LABEL = Text("LinkedIn Matched Audience", "LinkedIn Matched Audience")
 _COLUMNS = "formid,name,objecttypecode,type,formxml,formactivationstate"
 
 type Change = Callable[[str], str]
+"""Turns a form's XML into another."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,18 @@ def change_form(run: Run, form: Form, change: Change, published: str, backup: Pa
         run.report.add("skipped", str(form), f"it takes no change. {refused}")
         return
     run.publish.tables.add(form.table)
-    run.report.add("changed", str(form), f"as it was: {saved}" if saved else "")
+    run.report.add("changed", str(form), _difference(form.xml, wanted) + (f"; as it was: {saved}" if saved else ""))
+
+
+def _difference(before: str, after: str) -> str:
+    """Return what is different about a form, in words."""
+    looks: tuple[tuple[str, Change], ...] = (("tab", formxml.without_tab), ("OnLoad handler", formxml.without_handler))
+    told = []
+    for name, without in looks:
+        had, has = without(before) != before, without(after) != after
+        if had != has:
+            told.append(f"{name} {'added' if has else 'taken out'}")
+    return ", ".join(told) or "brought up to date"
 
 
 def _save(form: Form, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.dataverse.protocol import quoted
+from shared.dataverse.protocol import as_guid, quoted
 from shared.dataverse.schema import OPTION_PREFIX, PREFIX, SOLUTION
 from solution import VERSION
 from solution.commands import install_commands
@@ -25,7 +25,7 @@ from solution.run import Run
 from solution.tables import install_tables
 from solution.views import install_audience_form, install_views
 from solution.web import InstallError, Web, first
-from solution.web_resources import install_web_resources, is_built, newest_web_resources
+from solution.web_resources import install_web_resources, is_built, newest_web_resources, remove_stale
 from solution.webhook import install_webhook
 
 
@@ -69,6 +69,10 @@ def install(
     chosen = Choices(
         webhook_url or "", webhook_secret or "", app_user or "", tab_folder, tab, button, frozenset(only_forms), backup_folder
     )
+    if chosen.app_user and as_guid(chosen.app_user) is None:
+        raise InstallError(
+            "The client id given with --app-user is no guid. Copy it from the app registration in Microsoft Entra."
+        )
     run = Run(web, look_around(web), Report(dry=web.dry, progress=progress))
     _install_everything(run, chosen)
     return run.report
@@ -92,6 +96,8 @@ def _install_everything(run: Run, chosen: Choices) -> None:
     if solution["version"] != VERSION:
         _publish_all_of_ours(run)
     publish(run)
+    if chosen.tab_folder is not None and is_built(chosen.tab_folder):
+        remove_stale(run, chosen.tab_folder)
     _tell_what_was_found(run, chosen)
     _finish_solution(run, solution)
 

@@ -139,8 +139,8 @@ def has_other_type(column: Column, present: Mapping[str, Any]) -> bool:
     return type_of(present) != TYPE_NAMES[column.kind]["Value"]
 
 
-def changed_column(column: Column, present: Mapping[str, Any], languages: Languages) -> dict[str, Any] | None:
-    """Return a column's whole definition with what has to change, or None when it is as it should be.
+def column_changes(column: Column, present: Mapping[str, Any], languages: Languages) -> dict[str, Any]:
+    """Return what of a column's definition has to change; nothing when it is as it should be.
 
     A length is only ever made greater, because a shorter one could cut what is stored.
     """
@@ -153,16 +153,17 @@ def changed_column(column: Column, present: Mapping[str, Any], languages: Langua
     wanted = column.most if limit == "MaxValue" else column.length
     if wanted and (present.get(limit) or 0) < wanted:
         changes[limit] = wanted
-    return {**_without_answers(present), **changes} if changes else None
+    return changes
 
 
-def changed_table(table: Table, present: Mapping[str, Any], languages: Languages) -> dict[str, Any] | None:
-    """Return a table's whole definition with new labels, or None when they are as they should be."""
+def table_changes(table: Table, present: Mapping[str, Any], languages: Languages) -> dict[str, Any]:
+    """Return which labels of a table have to change; nothing when they are as they should be."""
     wanted = {"DisplayName": table.title, "DisplayCollectionName": table.plural, "Description": table.about}
-    changes = {name: languages.label(text) for name, text in wanted.items() if not languages.says(present.get(name), text)}
-    return {**_without_answers(present), **changes} if changes else None
+    return {name: languages.label(text) for name, text in wanted.items() if not languages.says(present.get(name), text)}
 
 
-def _without_answers(present: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a definition without the members that only answers carry."""
-    return {name: value for name, value in present.items() if name not in ("@odata.context", "@odata.etag", "Attributes")}
+def whole(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a whole definition with changes, as a PUT takes it: without the members that only answers carry."""
+    return {name: value for name, value in present.items() if name not in ("@odata.context", "@odata.etag", "Attributes")} | dict(
+        changes
+    )

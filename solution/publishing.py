@@ -31,7 +31,7 @@ def publish(run: Run) -> None:
     named = [*sorted(run.publish.tables), *sorted(run.publish.choices)]
     if run.publish.web_resources:
         named.append(f"{len(run.publish.web_resources)} web resources")
-    run.report.add("changed", "publication", f"published {', '.join(named)}")
+    run.report.add("changed", "publication", f"of {', '.join(named)}")
 
 
 def parameter_xml(run: Run) -> str:

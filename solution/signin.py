@@ -17,6 +17,7 @@ PUBLIC_AUTHORITY = "https://login.microsoftonline.com"
 # Microsoft's own public client for tools that work with Dataverse in a person's name (Microsoft Learn, "Use OAuth authentication
 # with Microsoft Dataverse"); tenants that block it give the id of a registration of their own.
 PUBLIC_CLIENT = "51f81489-12ee-4a9e-aaae-a2591f45987d"
+BROWSER_SECONDS = 300
 _CODE = re.compile(r"AADSTS\d+")
 
 
@@ -90,7 +91,11 @@ class _Person:
     def _ask(self) -> Any:
         if self._way == "browser":
             self._say("Sign in in the browser window that opens now.")
-            return _asked(lambda: self._client.acquire_token_interactive(scopes=self._scopes, prompt="select_account"))
+            return _asked(
+                lambda: self._client.acquire_token_interactive(
+                    scopes=self._scopes, prompt="select_account", timeout=BROWSER_SECONDS
+                )
+            )
         flow = _asked(lambda: self._client.initiate_device_flow(scopes=self._scopes))
         if "user_code" not in flow:
             return flow
@@ -118,6 +123,8 @@ def _made(make: Callable[[], Any]) -> Any:
 def _asked(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
+    except msal.BrowserInteractionTimeoutError as error:
+        raise InstallError("Nobody signed in in the browser within five minutes. Run the command again.") from error
     except OSError as error:
         raise _unreachable(error) from error
 

@@ -91,10 +91,11 @@ def _made(web: Web, table: Table) -> dict[str, FoundTable]:
 
 def _relabel(run: Run, table: Table) -> None:
     path = f"EntityDefinitions(LogicalName={quoted(table.name)})"
-    changed = metadata.changed_table(table, run.web.get(path), run.languages)
-    if changed is not None:
-        run.web.put(path, changed)
-        run.report.add("changed", f"table {table.name}", "its labels")
+    present = run.web.get(path)
+    changes = metadata.table_changes(table, present, run.languages)
+    if changes:
+        run.web.put(path, metadata.whole(present, changes))
+        run.report.add("changed", f"table {table.name}", ", ".join(changes))
         run.publish.tables.add(table.name)
 
 
@@ -136,10 +137,10 @@ def _change_column(run: Run, table: str, column: Column, present: Mapping[str, A
             f"The table {table} already has a column {column.name} of another type ({metadata.type_of(present)}). "
             "Somebody else made it; rename or delete it in Power Apps, then run the installer again."
         )
-    changed = metadata.changed_column(column, present, run.languages)
-    if changed is None:
+    changes = metadata.column_changes(column, present, run.languages)
+    if not changes:
         return False
-    run.web.put(attribute_path(table, column.name), changed)
-    run.report.add("changed", f"column {table}.{column.name}")
+    run.web.put(attribute_path(table, column.name), metadata.whole(present, changes))
+    run.report.add("changed", f"column {table}.{column.name}", ", ".join(changes))
     run.publish.tables.add(table)
     return True

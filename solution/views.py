@@ -146,7 +146,7 @@ def _install_view(run: Run, view: View, found: Mapping[str, Any] | None) -> None
     if changes:
         run.web.patch(f"savedqueries({view.view_id})", changes, solution=True)
         run.publish.tables.add(AUDIENCE_TABLE)
-    run.report.add("changed" if changes else "unchanged", what)
+    run.report.add("changed" if changes else "unchanged", what, ", ".join(changes))
 
 
 def means_the_same(found: str | None, wanted: str) -> bool:

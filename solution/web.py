@@ -39,7 +39,7 @@ class Refused(InstallError):  # noqa: N818 - named after what Dataverse did
     @property
     def is_missing(self) -> bool:
         """Tell whether the thing asked about does not exist in this environment."""
-        return self.fault.status == HTTPStatus.NOT_FOUND or self.fault.code in _NOT_THERE or self.fault.is_not_installed
+        return self.fault.status == HTTPStatus.NOT_FOUND or self.fault.code in _NOT_THERE
 
     @property
     def is_not_offered(self) -> bool:

@@ -9,7 +9,7 @@ from shared.dataverse.schema import PREFIX
 from solution.publishing import newest
 from solution.report import Report
 from solution.run import Run
-from solution.web import InstallError, Web, rows
+from solution.web import InstallError, Refused, Web, rows
 
 HOME = Path(__file__).parent / "tab" / "dist"
 NEEDED = ("tab.html", "form.js")  # the page in the tab, and the script of form and button
@@ -112,6 +112,19 @@ def _install_file(run: Run, path: Path, found: dict[str, Any] | None, published:
     if published is None or published.get("content") != content:
         run.publish.web_resources.add(row_id)
     return row_id
+
+
+def remove_stale(run: Run, folder: Path) -> None:
+    """Delete web resources of older releases that the built tab no longer has; one that is still used stays."""
+    kept = {web_resource_name(path) for path in files_of(folder)}
+    for name, found in newest_web_resources(run.web, "webresourceid,name").items():
+        if name not in kept:
+            try:
+                run.web.delete(f"webresourceset({found['webresourceid']})")
+            except Refused as refused:
+                run.report.add("skipped", f"web resource {name}", f"it is no longer needed and still used. {refused}")
+            else:
+                run.report.add("removed", f"web resource {name}", "no longer needed")
 
 
 def remove_web_resources(web: Web, report: Report) -> None:

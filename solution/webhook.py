@@ -171,7 +171,7 @@ def _install_step(
         changes |= _rings(endpoint_id)
     if changes:
         run.web.patch(f"sdkmessageprocessingsteps({found['sdkmessageprocessingstepid']})", changes, solution=True)
-    run.report.add("changed" if changes else "unchanged", _what(step))
+    run.report.add("changed" if changes else "unchanged", _what(step), ", ".join(changes))
 
 
 def _step(step: Step, endpoint_id: str, message_id: str, filter_id: str) -> dict[str, Any]:

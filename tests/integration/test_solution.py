@@ -1,12 +1,16 @@
 """The installer against the Dataverse simulator: install, repeat, continue, upgrade, check, export and remove."""
 
 import base64
+import html
 import io
 import json
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +29,7 @@ from solution.definitions import CHOICES, MARKETER, RESULT_COLUMNS, ROLES, TABLE
 from solution.export import export
 from solution.install import UNFINISHED, find_solution, install
 from solution.report import Report
+from solution.signin import sign_in
 from solution.views import VIEWS
 from solution.web import DataverseWeb, InstallError, Rehearsal
 
@@ -322,6 +327,35 @@ def test_an_application_user_that_was_disabled_is_enabled_again(installed: Custo
     assert installed.wrong() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [("notes.txt", b"x", "of no type"), ("big.js", b"x" * (5 * 1024 * 1024 + 1), "larger than 5 MB")],
+)
+def test_a_file_that_dataverse_would_not_take_stops_the_install(
+    customer: Customer, name: str, content: bytes, sentence: str
+) -> None:
+    """The sentence names the file and how to build the tab again."""
+    (customer.tab / name).write_bytes(content)
+    with pytest.raises(InstallError, match=f"{name} is .*{sentence}.*make tab"):
+        customer.install()
+
+
+def test_a_client_id_that_is_no_guid_is_refused_before_anything_is_done(customer: Customer) -> None:
+    """A slip of the clipboard costs nothing."""
+    with pytest.raises(InstallError, match="no guid"):
+        customer.install(app_user="my app")
+    assert customer.simulator.calls == []
+
+
+def test_an_environment_that_refuses_a_question_is_not_taken_for_an_empty_one(customer: Customer) -> None:
+    """Only what is surely not there is made; anything else stops with Dataverse's own words."""
+    body = {"error": {"code": "0x0", "message": "Could not find a property named 'url' on type 'serviceendpoint'."}}
+    customer.simulator.faults.append(Fault("status", "GET", "serviceendpoints", status=400, body=body))
+    with pytest.raises(InstallError, match="Could not find a property named 'url'"):
+        customer.install()
+    assert customer.rows("serviceendpoint") == []
+
+
 # ------------------------------------------------------------------ rehearsal
 
 
@@ -477,6 +511,20 @@ def _set(customer: Customer, table: str, name: str, value: str, **changes: Any) 
     at = state.store(table).position(row[state.schema.table(table).key])
     assert at is not None
     state.set_values(table, at, changes)
+
+
+def test_an_upgrade_takes_out_web_resources_that_the_tab_no_longer_has(installed: Customer) -> None:
+    """A file that a form still uses stays and is told."""
+    (installed.tab / "tab.css").unlink()
+    report = installed.install()
+    assert [change.what for change in report.of("removed")] == ["web resource lima_/tab.css"]
+    row = {"webresourceid": seeds.MARKETERS[0], "name": "lima_/old.js", "webresourcetype": 3, "content": ""}
+    installed.simulator.state.add_row("webresource", row)
+    form = next(row for row in installed.rows("systemform") if row["objecttypecode"] == "contact")
+    used = '<formLibraries><Library name="lima_/old.js" libraryUniqueId="{x}"/></formLibraries></form>'
+    _set(installed, "systemform", "formid", form["formid"], formxml=form["formxml"].replace("</form>", used))
+    report = installed.install()
+    assert [change.what for change in report.of("skipped")] == ["web resource lima_/old.js"]
 
 
 # ------------------------------------------------------------------ remove
@@ -757,9 +805,19 @@ def test_an_export_of_nothing_is_refused_with_a_sentence(customer: Customer, tmp
         export(customer.web, tmp_path)
 
 
+@dataclass
+class Servers:
+    """An environment and a directory over HTTPS on loopback, as the command line meets them."""
+
+    dataverse: DataverseSimulator
+    entra: EntraSimulator
+    url: str
+    authority: str
+
+
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Serve an environment and a directory over HTTPS on loopback, as the command line meets them."""
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    """Serve both until the test is over."""
     certificates = make_authority(tmp_path / "ca")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(certificates.authority))
@@ -769,11 +827,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in running]
     for thread in threads:
         thread.start()
-    yield {
-        "dataverse": dataverse,
-        "url": f"https://127.0.0.1:{running[0].port}",
-        "authority": f"https://127.0.0.1:{running[1].port}",
-    }
+    yield Servers(dataverse, entra, *(f"https://127.0.0.1:{server.port}" for server in running))
     for server, thread in zip(running, threads, strict=True):
         server.shutdown()
         server.server_close()
@@ -781,7 +835,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
 
 
 def test_the_command_line_installs_checks_and_removes(
-    servers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An administrator's day: rehearse, install as a person, check as an application, remove without a question."""
     monkeypatch.chdir(tmp_path)
@@ -789,7 +843,7 @@ def test_the_command_line_installs_checks_and_removes(
     monkeypatch.setenv("DATAVERSE_CLIENT_SECRET", "sandbox-admin-secret")
     monkeypatch.setenv("DATAVERSE_TENANT_ID", "sandbox.example")
     (tmp_path / "secret").write_text(SECRET + "\n")
-    where = ["--url", servers["url"], "--authority", servers["authority"]]
+    where = ["--url", servers.url, "--authority", servers.authority]
     app = ["--webhook-url", APP, "--app-user", CLIENT]
     person = ["--tenant", "sandbox.example", "--client-id", seeds.ADMINISTRATOR_APPLICATION]
 
@@ -815,7 +869,87 @@ def test_the_command_line_installs_checks_and_removes(
     assert "Nothing was removed." in capsys.readouterr().err
     assert __main__.main(["remove", *where, *as_app, "--yes", "--json"]) == 0
     assert SECRET not in capsys.readouterr().out
-    assert "lima_audience" not in servers["dataverse"].state.schema.tables
+    assert "lima_audience" not in servers.dataverse.state.schema.tables
+
+
+def _sign_in_as_a_browser_does(address: str) -> None:
+    """Open a sign-in page that is approved at once, and send the form in it back to the waiting program."""
+    page = requests.get(address, timeout=10).text
+    action = re.search(r'action="([^"]+)"', page)
+    assert action
+    fields = re.findall(r'name="([^"]+)" value="([^"]*)"', page)
+    requests.post(html.unescape(action[1]), data={name: html.unescape(value) for name, value in fields}, timeout=10)
+
+
+def test_a_person_signs_in_through_the_browser_once(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is renewed without asking again."""
+    opened: list[str] = []
+
+    def open_page(address: str, *_: object, **__: object) -> bool:
+        opened.append(address)
+        threading.Thread(target=_sign_in_as_a_browser_does, args=(address,)).start()
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    monkeypatch.setattr("webbrowser.get", lambda *_: SimpleNamespace(open=open_page))
+    sign = sign_in(
+        servers.url,
+        "browser",
+        authority=servers.authority,
+        tenant="sandbox.example",
+        client_id=seeds.ADMINISTRATOR_APPLICATION,
+        say=lambda _: None,
+    )
+    assert sign()["Authorization"] == sign()["Authorization"]
+    assert len(opened) == 1
+
+
+def test_a_sign_in_that_was_declined_is_told_in_a_sentence(servers: Servers) -> None:
+    """Nothing else happens, and no name of a person is repeated."""
+    servers.entra.state.settings.automatic = False
+    shown: list[str] = []
+
+    def decline(sentence: str) -> None:
+        shown.append(sentence)
+        servers.entra.state.decide(None, "declined")
+
+    with pytest.raises(InstallError, match=r"did not let you sign in \(.*--client-id"):
+        sign_in(
+            servers.url,
+            "device",
+            authority=servers.authority,
+            tenant="sandbox.example",
+            client_id=seeds.ADMINISTRATOR_APPLICATION,
+            say=decline,
+        )
+    assert "enter the code" in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("secret", "tenant", "sentence"),
+    [
+        ("wrong", "sandbox.example", r"did not let you sign in \(AADSTS7000215\)"),
+        ("sandbox-admin-secret", "other", "does not know the tenant"),
+    ],
+)
+def test_an_application_that_cannot_sign_in_is_told_why(servers: Servers, secret: str, tenant: str, sentence: str) -> None:
+    """The code of the error is told, and never the secret."""
+    servers.entra.state.settings.tenants = ["sandbox.example"]
+    env = {
+        "DATAVERSE_CLIENT_ID": seeds.ADMINISTRATOR_APPLICATION,
+        "DATAVERSE_CLIENT_SECRET": secret,
+        "DATAVERSE_TENANT_ID": tenant,
+    }
+    with pytest.raises(InstallError, match=sentence) as caught:
+        sign_in(servers.url, "app", authority=servers.authority, env=env)
+    assert secret not in str(caught.value)
+
+
+def test_a_directory_that_cannot_be_reached_is_told_in_a_sentence(servers: Servers) -> None:
+    """The network may be down."""
+    env = {"DATAVERSE_CLIENT_ID": "x", "DATAVERSE_CLIENT_SECRET": "y", "DATAVERSE_TENANT_ID": "z"}
+    with pytest.raises(InstallError, match="could not be reached"):
+        sign_in(servers.url, "app", authority="https://127.0.0.1:9", env=env)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """What the installer makes agrees with what the worker reads and writes, and is metadata that Dataverse takes."""
 
 import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from shared.dataverse import schema
-from solution import metadata
+from solution import VERSION, metadata
 from solution.definitions import (
     AUDIENCE,
     CHOICES,
@@ -94,21 +97,19 @@ def test_a_column_read_back_as_it_was_made_needs_no_change(table: str, column: C
     else:
         made = metadata.column_json(column, ENGLISH_AND_GERMAN, {column.choice: "1"})
     assert not metadata.has_other_type(column, made)
-    assert metadata.changed_column(column, made, ENGLISH_AND_GERMAN) is None
+    assert metadata.column_changes(column, made, ENGLISH_AND_GERMAN) == {}
 
 
 def test_a_changed_label_or_a_longer_text_changes_the_column_and_a_shorter_one_does_not() -> None:
     """An upgrade brings new words and room, and never cuts what is stored."""
     column = AUDIENCE.columns[0]
     made = metadata.column_json(column, ENGLISH_AND_GERMAN, {})
-    longer = metadata.changed_column(column, made | {"MaxLength": 10}, ENGLISH_AND_GERMAN)
     other = ENGLISH_AND_GERMAN.label(Text("x", "y"))
-    relabelled = metadata.changed_column(column, made | {"DisplayName": other}, ENGLISH_AND_GERMAN)
-    assert longer is not None
-    assert longer["MaxLength"] == column.length
-    assert relabelled is not None
+    assert metadata.column_changes(column, made | {"MaxLength": 10}, ENGLISH_AND_GERMAN) == {"MaxLength": column.length}
+    relabelled = metadata.column_changes(column, made | {"DisplayName": other}, ENGLISH_AND_GERMAN)
+    assert list(relabelled) == ["DisplayName"]
     assert ENGLISH_AND_GERMAN.says(relabelled["DisplayName"], column.title)
-    assert metadata.changed_column(column, made | {"MaxLength": 4000}, ENGLISH_AND_GERMAN) is None
+    assert metadata.column_changes(column, made | {"MaxLength": 4000}, ENGLISH_AND_GERMAN) == {}
 
 
 def test_a_marketer_reads_no_sign_in_but_their_own() -> None:
@@ -130,3 +131,9 @@ def test_relationship_names_fit_into_dataverse() -> None:
     names = [metadata.relationship_name(table, column) for table, column in lookups]
     assert len(set(names)) == len(schema.SEGMENT_TABLES)
     assert all(name.startswith("lima_") and len(name) <= 100 for name in names)
+
+
+def test_the_solution_has_the_products_version() -> None:
+    """A release raises both, so that an environment tells which release it holds."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert f"{project['project']['version']}.0" == VERSION

@@ -1,14 +1,16 @@
 """Our tab and handler go into a form's XML, come out again without a trace, and never break the form schema's rules."""
 
+import re
 import uuid
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solution import formrules, formxml
+from solution import commands, formrules, formxml
 from solution.xmltext import NotAForm, read
 
 FORM_ID = "7f1a0c66-0c0e-4f5e-9a43-95d2f0f7a001"
@@ -159,6 +161,16 @@ def test_text_that_is_no_form_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(NotAForm, match=r"^The form's XML .*\.$"):
         formxml.with_tab(text, OURS)
     assert formrules.problems(text)
+
+
+def test_the_script_answers_to_the_names_that_forms_and_buttons_use() -> None:
+    """The tab's script and the installer agree on the control, the page, the handler and the button's function."""
+    script = (Path(formxml.__file__).parent / "tab" / "src" / "form.js").read_text(encoding="utf-8")
+    assert f'"{formxml.CONTROL_ID}"' in script
+    assert f'"{formxml.PAGE}"' in script
+    for function in (formxml.HANDLER, commands.FUNCTION):
+        namespace, group, name = function.split(".")
+        assert re.search(rf"globalThis\.{namespace} = \{{.*{group}: \{{[^}}]*\b{name}\b", script)
 
 
 BROKEN = {

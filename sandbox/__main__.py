@@ -7,7 +7,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox.contacts import UnreadableFileError
 from sandbox.display import Display
+from sandbox.processes import ChildFailed
 from sandbox.rehearsal import rehearse
 from sandbox.run import Order, Run, write_json
 from sandbox.world import Options, World, running
@@ -20,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
     except KeyboardInterrupt:
         return 130
+    except (OSError, UnreadableFileError, ChildFailed) as error:
+        print(f"This did not work: {error}", file=sys.stderr)
+        return 2
     return code
 
 

@@ -308,7 +308,8 @@ class InProcess(requests.adapters.BaseAdapter):
     def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
         """Answer a prepared request from the simulator; a dropped connection is a ConnectionError."""
         path, _, query = (request.path_url or "/").partition("?")
-        body = request.body or b""
+        given = request.body or b""
+        body = given.encode() if isinstance(given, str) else given if isinstance(given, bytes) else b"".join(given)
         parts = urlsplit(request.url or "")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
@@ -320,7 +321,7 @@ class InProcess(requests.adapters.BaseAdapter):
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": parts.netloc,
             "wsgi.url_scheme": parts.scheme,
-            "wsgi.input": BytesIO(body.encode() if isinstance(body, str) else body),
+            "wsgi.input": BytesIO(body),
             "CONTENT_LENGTH": str(len(body)),
         }
         for header, value in request.headers.items():

@@ -195,8 +195,12 @@ def _install_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file with the secret that the function app has as WEBHOOK_SECRET (default: that variable)",
     )
-    parser.add_argument("--no-tab", dest="tab", action="store_false", help="leave the forms alone; the button remains")
-    parser.add_argument("--no-button", dest="button", action="store_false", help="install no command-bar button; the tab remains")
+    parser.add_argument(
+        "--no-tab", dest="tab", action="store_false", help="no tab in the forms (taken out where it was); the button remains"
+    )
+    parser.add_argument(
+        "--no-button", dest="button", action="store_false", help="no command-bar button (taken out where it was); the tab remains"
+    )
     parser.add_argument(
         "--form", action="append", default=[], metavar="NAME", help="put the tab only into main forms of this name; repeatable"
     )

@@ -52,7 +52,10 @@ def try_member_lists(web: Web, environment: Environment, app_user_id: str = "") 
     """Call MembersList for the smallest live segment, in the name of the app's user where that is possible; only reads."""
     if _SEGMENT not in environment.tables:
         return MemberLists(None, "There are no real-time segments in this environment.")
-    segment = first(web, _SMALLEST)
+    try:
+        segment = first(web, _SMALLEST)
+    except Refused as refused:
+        return MemberLists(None, f"It could not be tried, because segments could not be listed. {refused}")
     if segment is None:
         return MemberLists(None, "No real-time segment with members was found to try it with.")
     if app_user_id:

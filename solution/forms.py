@@ -67,28 +67,31 @@ def _form(row: dict[str, Any]) -> Form:
 
 
 def install_forms(run: Run, page_id: str, *, only: frozenset[str], backup: Path | None) -> None:
-    """Put the tab and the OnLoad handler into every main form, or only into those of the names given.
+    """Put the tab and the OnLoad handler into every main form, or only into those of the names given and out of the others.
 
     A form that takes no change is left out with the reason; the command-bar button serves it.
     """
     tables = form_tables(run.environment)
     published = published_xml(run.web, tables)
-    forms = [form for form in find_forms(run.web, tables) if not only or form.name in only]
-    for form in forms:
+    wanted = [form for form in find_forms(run.web, tables) if not only or form.name in only]
+    for form in wanted:
         labels = [(language, TAB_LABEL.in_language(language)) for language in run.languages.spoken()]
         tab = formxml.Tab(form.form_id, labels, page_id)
         change_form(run, form, partial(formxml.with_ours, tab=tab), published.get(form.form_id, ""), backup)
-    if not forms:
-        run.report.add("skipped", "tab", "no main form of a segment table was found")
+    if not wanted:
+        run.report.add("skipped", "tab", "no main form of a segment table was found" + (" under this name" if only else ""))
+    if only:
+        restore_forms(run, backup, but=frozenset(form.form_id for form in wanted))
 
 
-def restore_forms(run: Run, backup: Path | None) -> None:
-    """Take the tab and the handler out of every main form, inactive ones too; everything else stays as it is."""
+def restore_forms(run: Run, backup: Path | None, *, but: frozenset[str] = frozenset()) -> None:
+    """Take the tab and the handler out of every main form but those, inactive ones too; everything else stays as it is."""
     tables = form_tables(run.environment)
     published = published_xml(run.web, tables)
     for form in find_forms(run.web, tables, active=False):
-        if "lima_" in form.xml or "lima_" in published.get(form.form_id, ""):
-            change_form(run, form, formxml.without_ours, published.get(form.form_id, ""), backup)
+        shown = published.get(form.form_id, "")
+        if form.form_id not in but and ("lima_" in form.xml or "lima_" in shown):
+            change_form(run, form, formxml.without_ours, shown, backup)
 
 
 def change_form(run: Run, form: Form, change: Change, published: str, backup: Path | None) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 from shared.dataverse.protocol import as_guid, quoted
 from shared.dataverse.schema import OPTION_PREFIX, PREFIX, SOLUTION
 from solution import VERSION
-from solution.commands import install_commands
+from solution.commands import install_commands, remove_commands
 from solution.definitions import PUBLISHER_NAME, SOLUTION_ABOUT, SOLUTION_TITLE, TABLES, WORKER
 from solution.detection import describe, try_member_lists
 from solution.environment import look_around
-from solution.forms import form_tables, install_forms
+from solution.forms import form_tables, install_forms, restore_forms
 from solution.formxml import LIBRARY, PAGE
 from solution.publishing import publish
 from solution.report import Progress, Report, silent
@@ -30,12 +30,13 @@ from solution.webhook import install_webhook
 
 
 @dataclass(frozen=True)
-class Choices:
+class Decisions:
     """What an administrator may decide about an install.
 
     `webhook_url` is the function app's address and `webhook_secret` its secret; `app_user` the client id of its app
     registration; `tab_folder` the folder with the built web resources. Without one of them its part is left out, and the
-    report says so. `tab` and `button` switch the two surfaces; `only_forms` names the main forms that get the tab (none: all).
+    report says so. `tab` and `button` switch the two surfaces: one that is switched off is taken out where it was. `only_forms`
+    names the main forms that get the tab (none: all).
     Forms are saved in `backup_folder` before they are changed.
     """
 
@@ -62,11 +63,11 @@ def install(
     backup_folder: Path | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Install or upgrade the product in the environment behind `web` and return what was done; see `Choices`.
+    """Install or upgrade the product in the environment behind `web` and return what was done; see `Decisions`.
 
     May be repeated. Raises InstallError with a sentence; what was done until then stays and is found by the next run.
     """
-    chosen = Choices(
+    chosen = Decisions(
         webhook_url or "", webhook_secret or "", app_user or "", tab_folder, tab, button, frozenset(only_forms), backup_folder
     )
     if chosen.app_user and as_guid(chosen.app_user) is None:
@@ -78,7 +79,7 @@ def install(
     return run.report
 
 
-def _install_everything(run: Run, chosen: Choices) -> None:
+def _install_everything(run: Run, chosen: Decisions) -> None:
     solution = _install_solution(run)
     install_tables(run)
     roles = install_roles(run)
@@ -110,7 +111,7 @@ def _publish_all_of_ours(run: Run) -> None:
     }
 
 
-def _tell_what_was_found(run: Run, chosen: Choices) -> None:
+def _tell_what_was_found(run: Run, chosen: Decisions) -> None:
     """Say what the environment is like and whether member lists answer, asked as the app where it has a user."""
     for what, why in describe(run.environment):
         run.report.add("found", what, why)
@@ -119,7 +120,7 @@ def _tell_what_was_found(run: Run, chosen: Choices) -> None:
     run.report.add("found", "member lists of real-time segments", tried.sentence)
 
 
-def _install_surfaces(run: Run, chosen: Choices) -> None:
+def _install_surfaces(run: Run, chosen: Decisions) -> None:
     """Install the web resources, the tab and the button."""
     if chosen.tab_folder is None or not is_built(chosen.tab_folder):
         run.report.add("skipped", "tab and button", "the tab is not built; build it with `make tab`, then install again")
@@ -129,10 +130,12 @@ def _install_surfaces(run: Run, chosen: Choices) -> None:
         install_forms(run, ids[PAGE], only=chosen.only_forms, backup=chosen.backup_folder)
     else:
         run.report.add("skipped", "tab", "switched off")
+        restore_forms(run, chosen.backup_folder)
     if chosen.button:
         install_commands(run, ids[LIBRARY])
     else:
         run.report.add("skipped", "button", "switched off")
+        remove_commands(run)
 
 
 # ------------------------------------------------------------------ publisher and solution

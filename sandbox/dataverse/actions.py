@@ -189,7 +189,7 @@ class ActionRoutes:
 
     def _given(self, body: Mapping[str, Any]) -> list[tuple[str, int]]:
         given: list[tuple[str, int]] = []
-        for one in body.get("Privileges") or ():
+        for one in errors.listed(body, "Privileges"):
             row_id = values.guid(one.get("PrivilegeId"))
             if row_id is None or self._state.privileges.name_of(row_id) is None:
                 raise errors.row_not_found("privilege", str(one.get("PrivilegeId")))
@@ -273,7 +273,7 @@ class ActionRoutes:
     def bulk_delete(self, request: Request) -> Response:
         """Delete the rows that each query of QuerySet names by id; the job is done at once."""
         context = self._context(request)
-        for query in context.object().get("QuerySet") or ():
+        for query in errors.listed(context.object(), "QuerySet"):
             table = self._state.schema.table(query.get("EntityName", ""))
             for row_id in self._bulk_ids(table, query):
                 if self._state.store(table.name).position(row_id) is not None:
@@ -289,7 +289,7 @@ class ActionRoutes:
         return answer({"@odata.context": f"{context.base}/$metadata#{CRM}BulkDeleteResponse", "JobId": job["asyncoperationid"]})
 
     def _bulk_ids(self, table: Table, query: Mapping[str, Any]) -> list[str]:
-        conditions = (query.get("Criteria") or {}).get("Conditions") or ()
+        conditions = errors.listed(query.get("Criteria") or {}, "Conditions")
         for condition in conditions:
             if condition.get("AttributeName") == table.key and condition.get("Operator") in ("In", "Equal"):
                 given = [one.get("Value") if isinstance(one, Mapping) else one for one in condition.get("Values") or ()]
@@ -301,7 +301,7 @@ class ActionRoutes:
         context = self._context(request)
         body = context.object()
         list_id = self._entity_id(body.get("List"), "listid")
-        members = body.get("Members") or []
+        members = errors.listed(body, "Members")
         self._add_to_list(context, list_id, members)
         return answer({"@odata.context": f"{context.base}/$metadata#{CRM}AddListMembersListResponse"})
 
@@ -433,7 +433,7 @@ class ActionRoutes:
         """Add members to a static group."""
         context = self._context(request)
         body = context.object()
-        ids = [row_id for one in body.get("EntityIds") or () if (row_id := values.guid(one)) is not None]
+        ids = [row_id for one in errors.listed(body, "EntityIds", str) if (row_id := values.guid(one)) is not None]
         if len(ids) > MOST_ADDED_MEMBERS:
             raise errors.invalid_argument(f"At most {MOST_ADDED_MEMBERS} members can be added in one call.")
         members = self._group(context, body)
@@ -448,7 +448,7 @@ class ActionRoutes:
         context = self._context(request)
         body = context.object()
         members = self._group(context, body)
-        for one in body.get("EntityIds") or ():
+        for one in errors.listed(body, "EntityIds", str):
             members.remove(values.guid(one) or "")
         return no_content()
 
@@ -467,7 +467,7 @@ class ActionRoutes:
         context = self._context(request)
         table = self._state.schema.table("msdynmkt_segmentdefinition")
         results = []
-        for given in context.object().get("SegmentIdList") or ():
+        for given in errors.listed(context.object(), "SegmentIdList", str):
             row = self._state.find(table.name, values.guid(given) or "")
             live = row is not None and row.get("statuscode") in (LIVE, LIVE_WITH_WARNINGS)
             if row is not None and live:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from werkzeug.wrappers import Request, Response
 
@@ -19,6 +19,8 @@ from sandbox.web import Refusal, Route, count_elements
 
 MOST_OPERATIONS = 1000
 CRLF = b"\r\n"
+IN_QUERY = "%/?:@!$&'()*+,;=[]\"{}<>|~"
+"""Characters of an address that stay as they are; blanks and letters outside ASCII are encoded."""
 SUCCESS = range(200, 300)
 REASONS = {200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content", 304: "Not Modified"}
 
@@ -126,8 +128,8 @@ def _inner_request(request: Request, part: Part, created: Mapping[str, str]) -> 
     environ: dict[str, Any] = {
         "REQUEST_METHOD": part.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote(path, "latin-1"),
-        "QUERY_STRING": parts.query.replace(" ", "%20"),
+        "PATH_INFO": unquote(quote(path, safe=IN_QUERY), "latin-1"),
+        "QUERY_STRING": quote(parts.query, safe=IN_QUERY),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.input": BytesIO(body),
         "CONTENT_LENGTH": str(len(body)),

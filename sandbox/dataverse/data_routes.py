@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.dataverse import errors, fetchxml, payloads, records, values
+from sandbox.dataverse import errors, fetchxml, filters, payloads, records, values
 from sandbox.dataverse.context import API, KEY, Context, answer, no_content
 from sandbox.dataverse.queries import MOST_PER_PAGE, Query, Shape, next_link, read_options, related_rows, related_table
 from sandbox.dataverse.state import State, StoredFile
@@ -236,7 +236,7 @@ class DataRoutes:
             raise errors.invalid_argument("The header x-ms-file-name is missing.")
         where = (table.name, row_id, column.name)
         if context.header("x-ms-transfer-mode") == "chunked":
-            session = f"{context.row_address(table.set_name, row_id)}/{part}?sessiontoken={records.etag(at)[3:-1]}-{len(name)}"
+            session = f"{context.row_address(table.set_name, row_id)}/{part}?sessiontoken={uuid.uuid4().hex}"
             self._state.blocks[where] = bytearray()
             return Response(b"", 200, {"Location": session, "x-ms-chunk-size": str(CHUNK_BYTES), "OData-Version": "4.0"})
         content = request.get_data()
@@ -369,7 +369,10 @@ def check_names(state: State, table: Table, node: Any) -> None:
     """Refuse a query for message filters of a table that does not exist, as the service does."""
     if table.name != "sdkmessagefilter" or node is None:
         return
-    for part in getattr(node, "parts", (node,)):
-        left, right = getattr(part, "left", None), getattr(part, "right", None)
-        if getattr(left, "name", None) == "primaryobjecttypecode" and getattr(right, "value", None):
-            state.schema.table(right.value.lower())  # type: ignore[union-attr]
+    if isinstance(node, filters.Junction):
+        for part in node.parts:
+            check_names(state, table, part)
+    if isinstance(node, filters.Comparison) and node.left == filters.Path("primaryobjecttypecode"):
+        name = getattr(node.right, "value", None)
+        if isinstance(name, str) and name != "none":
+            state.schema.table(name.lower())

@@ -5,6 +5,7 @@ those that the service is seen to give.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sandbox.web import Refusal
 
@@ -96,6 +97,16 @@ def unreadable(message: str) -> ServiceError:
 def invalid_argument(message: str) -> ServiceError:
     """Return the 400 for a value that breaks a rule of its table."""
     return ServiceError(400, INVALID_ARGUMENT, message)
+
+
+def listed(body: Mapping[str, Any], name: str, kind: type = dict) -> list[Any]:
+    """Return a list in a body, empty when it is missing; raises the 400 when it holds anything but `kind`."""
+    given = body.get(name)
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(one, kind) for one in given):
+        raise unreadable(f"The property '{name}' must be a collection.")
+    return given
 
 
 def not_imitated(what: str) -> ServiceError:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
@@ -40,6 +40,7 @@ COOKIE = "Microsoft.Dynamics.CRM.fetchxmlpagingcookie"
 MORE = "Microsoft.Dynamics.CRM.morerecords"
 MOST_WITHOUT_COOKIE = 50_000
 MOST_KEPT = 16
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 ATTRIBUTES = frozenset(
     {
         "version",
@@ -304,9 +305,9 @@ class Fetch:
         given = (
             [element.get("value", "")] if "value" in element.attrib else [part.text or "" for part in element.findall("value")]
         )
-        typed = [folded(_typed(column, value)) for value in given]
-        held = link.store.getter(column.name)
-        return _operator(element.get("operator", ""), held, typed, self)
+        operator = element.get("operator", "")
+        typed = given if operator in _PLAIN_VALUES else [folded(_typed(column, value)) for value in given]
+        return _operator(operator, link.store.getter(column.name), typed, self)
 
     @property
     def user_id(self) -> str:
@@ -421,16 +422,17 @@ class Fetch:
         return found
 
 
+def _unreadable(column: Column, text: str) -> NoReturn:
+    raise errors.invalid_query(f"The condition value '{text[:100]}' is not a value of the attribute {column.name}.")
+
+
 def _typed(column: Column, text: str) -> Any:
     """Return the value of a condition in its stored form."""
     edm = EDM_TYPES.get(column.kind)
     if edm == "Guid":
-        return values.guid(text) or text
+        return values.guid(text) or _unreadable(column, text)
     if edm in ("Int32", "Int64", "Decimal", "Double"):
-        try:
-            return float(text)
-        except ValueError:
-            return text
+        return float(text) if NUMBER.fullmatch(text) else _unreadable(column, text)
     if edm == "Boolean":
         return text.lower() in ("1", "true")
     if edm == "DateTimeOffset":
@@ -450,16 +452,22 @@ def _operator(name: str, held: Callable[[int], Any], given: Sequence[Any], fetch
     if not given:
         raise errors.invalid_query(f"The condition operator '{name}' needs a value.")
     if name in _DAYS:
+        if not str(given[0]).isdigit():
+            raise errors.invalid_query(f"The condition operator '{name}' needs a number of days.")
         since = fetch.days_ago(int(given[0]))
         later = name == "last-x-days"
         return lambda at: (value := held(at)) is not None and (value >= since) is later
     if name in ("between", "not-between"):
+        if len(given) != 2:  # noqa: PLR2004 - low and high
+            raise errors.invalid_query(f"The condition operator '{name}' needs two values.")
         low, high = given
         return lambda at: (value := folded(held(at))) is not None and (low <= value <= high) is (name == "between")
     return _compared(name, held, given[0])
 
 
 _DAYS = frozenset({"last-x-days", "olderthan-x-days"})
+_PLAIN_VALUES = _DAYS | {"like", "not-like"}
+"""Operators whose value is not one of the column's type."""
 _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
     "eq": lambda held, given: held == given,
     "gt": lambda held, given: held > given,

@@ -153,8 +153,8 @@ def keyed(node: Node) -> tuple[str, Sequence[Any]] | None:
     match node:
         case Comparison("eq", Path(name), Literal(_, value)) if value is not None and "/" not in name:
             return name, [value]
-        case QueryFunction("In", arguments):
-            return arguments["PropertyName"], arguments["PropertyValues"]
+        case QueryFunction("In", {"PropertyName": str(name), "PropertyValues": list(given)}):
+            return name, given
         case Junction("and", parts):
             found = [one for part in parts if (one := keyed(part)) is not None]
             return min(found, key=_selectivity) if found else None
@@ -252,7 +252,10 @@ def _query_function(node: QueryFunction, resolver: Resolver) -> Test:
     if not isinstance(path, str):
         raise errors.invalid_query(f"The function {node.name} needs a PropertyName.")
     get = resolver.getter(path)
-    given = [folded(value) for value in node.arguments.get("PropertyValues", ())]
+    listed = node.arguments.get("PropertyValues", [])
+    if not isinstance(listed, list) or (node.name in ("In", "NotIn") and not listed):
+        raise errors.invalid_query(f"The function {node.name} needs PropertyValues.")
+    given = [folded(value) for value in listed]
     match node.name:
         case "In":
             wanted = frozenset(_comparable(given, resolver.type_of(path)))
@@ -273,12 +276,19 @@ def _query_function(node: QueryFunction, resolver: Resolver) -> Test:
 
 def _comparable(given: Sequence[Any], edm: str | None) -> list[Any]:
     if edm in ("Int32", "Int64", "Decimal", "Double"):
-        return [float(value) for value in given]
+        return [_as_number(value) for value in given]
     if edm == "Boolean":
         return [str(value).lower() == "true" for value in given]
     if edm == "Guid":
         return [values.guid(value) or value for value in given]
     return list(given)
+
+
+def _as_number(value: Any) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise errors.invalid_query(f"The value '{str(value)[:100]}' is not a number.") from None
 
 
 def _number(text: str) -> Literal:

@@ -82,7 +82,7 @@ class Definitions:
             raise errors.ServiceError(
                 400, errors.DUPLICATE_SCHEMA_NAME, f"An entity with the specified name {schema_name} already exists."
             )
-        posted = body.get("Attributes") or []
+        posted = errors.listed(body, "Attributes")
         primary = [one for one in posted if one.get("IsPrimaryName")]
         if len(primary) != 1:
             raise errors.invalid_argument(f"The table {schema_name} needs exactly one column with IsPrimaryName in Attributes.")
@@ -266,7 +266,7 @@ class Definitions:
     def _local_choices(self, name: str, posted: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         choices = option_set(posted.get("Name") or name, "Picklist", [], IsCustomOptionSet=True)
         choices["DisplayName"] = filled_label(posted.get("DisplayName"))
-        choices["Options"] = self._options(posted.get("Options") or (), caller)
+        choices["Options"] = self._options(errors.listed(posted, "Options"), caller)
         return choices
 
     def _options(self, posted: Iterable[Mapping[str, Any]], caller: Caller) -> list[dict[str, Any]]:
@@ -407,7 +407,7 @@ class Definitions:
             message = f"An OptionSet with the specified name {name} already exists."
             raise errors.ServiceError(400, errors.DUPLICATE_SCHEMA_NAME, message)
         made = option_set(name, "Picklist", [], IsGlobal=True, IsCustomOptionSet=True)
-        made |= {"@odata.type": f"#{CRM}OptionSetMetadata", "Options": self._options(body.get("Options") or (), caller)}
+        made |= {"@odata.type": f"#{CRM}OptionSetMetadata", "Options": self._options(errors.listed(body, "Options"), caller)}
         for one in ("DisplayName", "Description"):
             made[one] = filled_label(body.get(one))
         self._state.schema.choices[name.lower()] = made
@@ -490,7 +490,7 @@ class Definitions:
         """Create an alternate key; its index is there at once, and failed when values occur twice already."""
         self._state.privileges.require_named(caller, "prvWriteEntity")
         schema_name = self._schema_name(body)
-        columns = tuple(str(one).lower() for one in body.get("KeyAttributes") or ())
+        columns = tuple(str(one).lower() for one in errors.listed(body, "KeyAttributes", str))
         if not columns:
             raise errors.invalid_argument("An alternate key needs KeyAttributes.")
         for name in columns:

@@ -217,7 +217,7 @@ class MetadataRoutes:
     def create_tables(self, request: Request) -> Response:
         """Create every table of Entities."""
         context = self._context(request)
-        posted = context.object().get("Entities") or []
+        posted = errors.listed(context.object(), "Entities")
         ids = [self._definitions.create_table(context.caller, one, context.caller.solution).metadata_id for one in posted]
         return answer({"@odata.context": f"{context.base}/$metadata#{CRM}CreateEntitiesResponse", "EntityIds": ids})
 

@@ -174,6 +174,8 @@ def _one_expand(text: str) -> Expand:
         for part in _split_outside_brackets(inside.rstrip()[:-1], ";"):
             option, _, value = part.strip().partition("=")
             options[option] = value
+    if not options.get("$top", "0").isdigit():
+        raise errors.invalid_query(f"Invalid value '{options['$top']}' for $top query option found.")
     unknown = options.keys() - {"$select", "$filter", "$orderby", "$top", "$expand", ""}
     if unknown:
         raise errors.not_imitated(f"the option {min(unknown)} inside $expand")

@@ -150,6 +150,8 @@ class RowStore:
         if column == self.key:
             found = (self._where.get(value) for value in values)
             return sorted({at for at in found if at is not None})
+        if column not in self._columns and folded(self._constants.get(column)) not in {folded(value) for value in values}:
+            return []
         if self.size < INDEX_FROM:
             return None
         index = self._index(column)

@@ -96,6 +96,8 @@ class DataverseSimulator(Simulator):
         response.headers.setdefault("OData-Version", "4.0")
         response.headers["x-ms-service-request-id"] = str(uuid.uuid4())
         response.headers["x-ms-dop-hint"] = str(self.state.settings.dop_hint)
+        if request.scheme == "https":
+            response.headers["Set-Cookie"] = "ARRAffinity=sandbox; Path=/; HttpOnly; Secure"
         return response
 
     def _answered(self, request: Request) -> Response:
@@ -200,6 +202,7 @@ class DataverseSimulator(Simulator):
             self.opt_out,
             self.go_live,
             self.settle_segments,
+            self.forbid_steps,
             self.table,
             self.row,
             self.users,
@@ -288,6 +291,15 @@ class DataverseSimulator(Simulator):
         """Let segments that are still going live be live."""
         with self.state.lock, self.state.transaction():
             return {"live": self.segments.settle()}
+
+    def forbid_steps(self, table: str) -> dict[str, int]:
+        """Let a table take no steps, as some of Microsoft's do; return how many messages that concerns."""
+        with self.state.lock:
+            store = self.state.store("sdkmessagefilter")
+            found = [at for at in store.positions() if store.get(at, "primaryobjecttypecode") == table]
+            for at in found:
+                self.state.set_values("sdkmessagefilter", at, {"iscustomprocessingstepallowed": False})
+        return {"messages": len(found)}
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """Return every row of a table, with formatted names of columns as in the Web API."""

@@ -483,6 +483,8 @@ class StepRules(ComponentRules):
         message_filter = state.find("sdkmessagefilter", row.get("sdkmessagefilterid") or "")
         if message_filter is None:
             raise errors.not_imitated("steps without a table (bind sdkmessagefilterid)")
+        if not message_filter.get("iscustomprocessingstepallowed"):
+            raise errors.invalid_argument(f"Custom steps are not allowed on {message_filter['primaryobjecttypecode']}.")
         if message_filter["sdkmessageid"] != row["sdkmessageid"]:
             raise errors.invalid_argument("The message filter belongs to another message.")
         if row.get("stage") != POST_OPERATION and row.get("mode") == ASYNCHRONOUS:

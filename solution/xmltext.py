@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+_OPENING = re.compile(rb"<[^\s/>]+")
 _ATTRIBUTE = re.compile(rb"""\s[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
@@ -103,7 +104,7 @@ class _Reader:
 
 def _end_of_tag(text: bytes, start: int) -> int:
     """Return the position behind a start tag; a `>` inside an attribute's value does not end it."""
-    at = re.compile(rb"<[^\s/>]+").match(text, start).end()  # type: ignore[union-attr]  # expat saw a tag here
+    at = _OPENING.match(text, start).end()  # type: ignore[union-attr]  # expat saw a tag here
     while found := _ATTRIBUTE.match(text, at):
         at = found.end()
     return text.index(b">", at) + 1

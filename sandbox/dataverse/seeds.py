@@ -29,6 +29,8 @@ from sandbox.dataverse.tables import seeded_id
 ADMINISTRATOR_APPLICATION = "00000000-0000-0000-0000-0000000000ad"
 COMMERCIAL_PURPOSE = "10000000-0000-0000-0000-000000000003"
 ADMINISTRATOR = seeded_id("systemuser", "administrator")
+ADMINISTRATOR_OBJECT = "00000000-0000-0000-0000-00000000ad01"
+"""The administrator in the directory; tokens of the person carry it."""
 ADMINISTRATOR_APPLICATION_USER = seeded_id("systemuser", "administrator application")
 SYSTEM_USER = seeded_id("systemuser", "system")
 MARKETERS = (seeded_id("systemuser", "marketer 1"), seeded_id("systemuser", "marketer 2"))
@@ -758,7 +760,9 @@ def add_user(state: State, row_id: str, name: str, address: str, application: st
         "lastname": last,
         "domainname": address,
         "internalemailaddress": address,
-        "azureactivedirectoryobjectid": seeded_id("directory object", row_id),
+        "azureactivedirectoryobjectid": (
+            ADMINISTRATOR_OBJECT if row_id == ADMINISTRATOR else seeded_id("directory object", row_id)
+        ),
         "businessunitid": state.root_unit,
         "accessmode": 4 if application else 0,
         "islicensed": application is None,

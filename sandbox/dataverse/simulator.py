@@ -175,9 +175,12 @@ class DataverseSimulator(Simulator):
         return self._known(claims)
 
     def _known(self, claims: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = {"applicationid": str(claims["appid"]).lower()}, {"azureactivedirectoryobjectid": str(claims["oid"]).lower()}
-        by_application, by_object = (self.state.first("systemuser", **one) for one in wanted)
-        user = by_object or by_application
+        """Return the user of a token: a person by their object in the directory, an application by its id."""
+        if "scp" in claims:
+            wanted = {"azureactivedirectoryobjectid": str(claims.get("oid")).lower()}
+        else:
+            wanted = {"applicationid": str(claims["appid"]).lower()}
+        user = self.state.first("systemuser", **wanted)
         if user is None:
             raise errors.ServiceError(403, errors.NOT_A_MEMBER, "The user is not a member of the organization.")
         return user

@@ -22,7 +22,7 @@ import trustme
 
 from sandbox import tokens
 from sandbox.dataverse import DataverseSimulator
-from sandbox.dataverse.seeds import ADMINISTRATOR_APPLICATION, COMMERCIAL_PURPOSE, MARKETERS
+from sandbox.dataverse.seeds import ADMINISTRATOR, ADMINISTRATOR_APPLICATION, ADMINISTRATOR_OBJECT, COMMERCIAL_PURPOSE, MARKETERS
 from sandbox.web import Fault, InProcess
 
 URL = "https://contoso.crm.dynamics.com"
@@ -169,6 +169,15 @@ def test_an_application_user_can_ask_once_it_is_created(simulator: DataverseSimu
 
     assert worker.get("WhoAmI")["UserId"] == user_id
     assert api.refused("POST", "systemusers", {"applicationid": str(uuid4())})[0] == 500
+
+
+def test_a_person_s_token_is_the_person_whatever_application_it_came_through(simulator: DataverseSimulator) -> None:
+    """Who signs in with a device code is the administrator, not the application."""
+    token = tokens.issue(
+        appid=NOBODY, audience=URL, now=time.time(), oid=ADMINISTRATOR_OBJECT, claims={"scp": "user_impersonation"}
+    )
+
+    assert Api(simulator, {"Authorization": f"Bearer {token}"}).get("WhoAmI")["UserId"] == ADMINISTRATOR
 
 
 def test_a_disabled_user_is_refused(simulator: DataverseSimulator, api: Api) -> None:

@@ -99,9 +99,6 @@ param maximumInstanceCount int = 40
 @description('Instances that are always ready for HTTP. 0 costs nothing; 1 takes away the first second of a sign-in.')
 param alwaysReadyInstances int = 0
 
-@description('Whether the vault holds webhook-secret-previous; true only while the webhook secret is being changed.')
-param previousWebhookSecret bool = false
-
 @description('Whether a vault of the same name that was deleted is to be brought back.')
 param recoverVault bool = false
 
@@ -200,7 +197,6 @@ module app 'app/function.bicep' = {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     alwaysReadyInstances: alwaysReadyInstances
-    previousWebhookSecret: previousWebhookSecret
     settings: settings
   }
 }

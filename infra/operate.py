@@ -3,6 +3,7 @@
 
     python infra/operate.py fill                      make the secrets that are missing; azd calls it
     python infra/operate.py rotate signin-keys        a new key in front of the old one (also: webhook-secret, ...)
+    python infra/operate.py retire webhook-secret     the secret before the present one is no longer accepted
     python infra/operate.py show webhook-secret       print one secret, for the installer
     python infra/operate.py verify                    health, and the list of functions; azd and the workflow call it
 
@@ -30,6 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGEMENT = "https://management.azure.com"
+VAULTS = "vault.azure.net"
 VAULT_VERSION = "api-version=7.4"
 SITE_VERSION = "api-version=2024-04-01"
 KEYS_KEPT = 3
@@ -80,7 +82,7 @@ class Vault:
 
     def __init__(self, name: str, azure: Azure, *, patience: float = 600.0) -> None:
         """Wait up to `patience` seconds for the role that the deployment has just given."""
-        self._url, self._azure, self._patience = f"https://{name}.vault.azure.net", azure, patience
+        self._url, self._azure, self._patience = f"https://{name}.{VAULTS}", azure, patience
 
     def names(self) -> set[str]:
         """Return the names of all secrets; no value is read."""
@@ -111,7 +113,7 @@ class Vault:
         """Send; a role that was given a moment ago takes minutes to be known everywhere, so a 403 is waited out."""
         waited = 0.0
         while True:
-            answer = self._azure.send(method, address, self._azure.token("https://vault.azure.net"), body)
+            answer = self._azure.send(method, address, self._azure.token(f"https://{VAULTS}"), body)
             if answer.status != _FORBIDDEN:
                 return answer
             if waited >= self._patience:
@@ -127,12 +129,20 @@ class Vault:
 
 def fill(vault: Vault, *, dataverse_by_secret: bool, ask: Callable[[str], str]) -> list[str]:
     """Make the secrets that are missing and return their names; what is there stays as it is. May be repeated."""
-    wanted = [LINKEDIN, WEBHOOK, SIGNIN, *([DATAVERSE] if dataverse_by_secret else [])]
+    wanted = [LINKEDIN, WEBHOOK, WEBHOOK_BEFORE, SIGNIN, *([DATAVERSE] if dataverse_by_secret else [])]
     present = vault.names()
     missing = [name for name in wanted if name not in present]
     for name in missing:
-        vault.put(name, ask(name) if name in GIVEN else _new(name))
+        if name == WEBHOOK_BEFORE:
+            retire(vault)
+        else:
+            vault.put(name, ask(name) if name in GIVEN else _new(name))
     return missing
+
+
+def retire(vault: Vault) -> None:
+    """Let the app accept the present webhook secret alone: the one before it becomes the same."""
+    vault.put(WEBHOOK_BEFORE, vault.get(WEBHOOK))
 
 
 def rotate(vault: Vault, name: str, *, ask: Callable[[str], str]) -> str:
@@ -141,9 +151,11 @@ def rotate(vault: Vault, name: str, *, ask: Callable[[str], str]) -> str:
         vault.put(name, ask(name))
         return "Stored. The old secret can be deleted at the other side as soon as a sign-in has worked."
     if name == WEBHOOK:
-        vault.put(WEBHOOK_BEFORE, vault.get(WEBHOOK))
+        retire(vault)
         vault.put(WEBHOOK, _new(WEBHOOK))
-        return "Stored, the old one as webhook-secret-previous. docs/recovery.md has the next steps: Dataverse needs the new one."
+        return (
+            "Stored; the app accepts the old one too. Run the installer with the new one, then: operate.py retire webhook-secret."
+        )
     kept = vault.get(SIGNIN).split(",")[: KEYS_KEPT - 1]
     vault.put(SIGNIN, ",".join([_new(SIGNIN), *kept]))
     return f"Stored. The new key seals, {len(kept)} earlier ones still open; each sign-in is sealed anew when it is next used."
@@ -168,10 +180,15 @@ def ask_person(name: str) -> str:
 
 
 def refresh_references(azure: Azure, app_id: str) -> None:
-    """Let the app read the vault now instead of within a day (Learn: Use Key Vault references, Rotation)."""
-    answer = azure.manage("POST", f"{app_id}/config/configreferences/appsettings/refresh", {})
-    if answer.status >= _ERROR:
-        print(f"The app could not be told to read the vault again (status {answer.status}). Restart it in the portal.")
+    """Let the app read the vault now instead of within a day (Learn: Use Key Vault references, Rotation).
+
+    A process keeps the settings it began with, so the app is restarted after the references are read again.
+    """
+    for path in ("config/configreferences/appsettings/refresh", "restart"):
+        status = azure.manage("POST", f"{app_id}/{path}", {}).status
+        if not 0 < status < _ERROR:
+            print(f"The app could not be told to read the vault again (status {status}). Restart it in the portal.")
+            return
 
 
 # ------------------------------------------------------------------ a deployment
@@ -308,6 +325,9 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("rotate", help="change a secret")
     one.add_argument("name", choices=(LINKEDIN, WEBHOOK, SIGNIN, DATAVERSE))
     one.set_defaults(command=_rotate)
+    one = commands.add_parser("retire", help="accept the present webhook secret alone")
+    one.add_argument("name", choices=(WEBHOOK,))
+    one.set_defaults(command=_retire)
     one = commands.add_parser("show", help="print a secret")
     one.add_argument("name", choices=(WEBHOOK,))
     one.set_defaults(command=_show)
@@ -336,6 +356,12 @@ def _fill(options: argparse.Namespace) -> None:
 def _rotate(options: argparse.Namespace) -> None:
     print(rotate(_vault(options), options.name, ask=ask_person))
     refresh_references(_azure(options), from_environment("LIMA_APP_ID"))
+
+
+def _retire(options: argparse.Namespace) -> None:
+    retire(_vault(options))
+    refresh_references(_azure(options), from_environment("LIMA_APP_ID"))
+    print("Only the present webhook secret is accepted now.")
 
 
 def _show(options: argparse.Namespace) -> None:

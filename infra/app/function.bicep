@@ -75,9 +75,6 @@ param maximumInstanceCount int
 @description('Instances that are always ready for HTTP.')
 param alwaysReadyInstances int
 
-@description('Whether the vault holds webhook-secret-previous.')
-param previousWebhookSecret bool
-
 @description('Further settings of the app.')
 param settings object
 
@@ -183,6 +180,7 @@ var productSettings = {
   DATAVERSE_CLIENT_ID: dataverseAuth == 'managed-identity' ? identityClientId : dataverseClientId
   DATAVERSE_ORGANIZATION_ID: dataverseOrganizationId
   WEBHOOK_SECRET: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=webhook-secret)'
+  WEBHOOK_SECRET_PREVIOUS: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=webhook-secret-previous)'
   LINKEDIN_CLIENT_ID: linkedInClientId
   LINKEDIN_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=linkedin-client-secret)'
   LINKEDIN_VERSION: linkedInVersion
@@ -191,18 +189,15 @@ var productSettings = {
   RETENTION_DAYS: string(retentionDays)
 }
 
-// A reference to a secret that does not exist would keep the app from starting, so these come only when asked for.
+// A reference to a secret that does not exist would keep the app from starting, so this one comes only when asked for.
 var dataverseSecret = dataverseAuth == 'secret' ? {
   DATAVERSE_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=dataverse-client-secret)'
-} : {}
-var secretBefore = previousWebhookSecret ? {
-  WEBHOOK_SECRET_PREVIOUS: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=webhook-secret-previous)'
 } : {}
 
 resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: app
   name: 'appsettings'
-  properties: union(hostSettings, productSettings, dataverseSecret, secretBefore, settings)
+  properties: union(hostSettings, productSettings, dataverseSecret, settings)
 }
 
 // Logs reach the workspace through Application Insights; FunctionAppLogs would be the same lines again.

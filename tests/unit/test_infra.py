@@ -92,11 +92,7 @@ def conditional(value: Any) -> dict[str, Any]:
 def product_settings() -> dict[str, Any]:
     """Return every setting of the product that the app can get."""
     always = dict(variable("app/function.bicep", "productSettings"))
-    return (
-        always
-        | conditional(variable("app/function.bicep", "dataverseSecret"))
-        | conditional(variable("app/function.bicep", "secretBefore"))
-    )
+    return always | conditional(variable("app/function.bicep", "dataverseSecret"))
 
 
 # ------------------------------------------------------------------ Bicep by itself
@@ -172,7 +168,19 @@ def test_settings_that_an_administrator_adds_are_known() -> None:
     """The parameter `settings` takes any name, so what stands in the file is checked."""
     passed = json.loads((INFRA / "main.parameters.json").read_text(encoding="utf-8"))["parameters"]["settings"]["value"]
 
-    assert set(passed) <= {setting.name for setting in NAMES.values()}
+    assert set(passed) <= {setting.name for setting in NAMES.values()} | {"PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"}
+
+
+def test_defaults_in_bicep_are_those_of_the_code() -> None:
+    """Two defaults for one thing would make a deployment differ from its documentation."""
+    declared = parsed(INFRA / "main.bicep")["parameters"]
+    defaults = {setting.name: setting.read(setting.default) for setting in NAMES.values() if setting.default}
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))["Values"]
+
+    assert declared["linkedInVersion"]["default"] == defaults["LINKEDIN_VERSION"]
+    assert declared["retentionDays"]["default"] == defaults["RETENTION_DAYS"]
+    assert declared["upkeepSchedule"]["default"] == sample["UPKEEP_SCHEDULE"]
+    assert declared["tidySchedule"]["default"] == sample["TIDY_SCHEDULE"]
 
 
 def test_the_storage_settings_are_those_that_the_app_reads() -> None:
@@ -545,7 +553,8 @@ def test_an_empty_vault_is_filled_with_what_the_app_can_read() -> None:
 
     made = operate.fill(vault_of(fake), dataverse_by_secret=False, ask=lambda name: f"given {name}")
 
-    assert made == ["linkedin-client-secret", "webhook-secret", "signin-keys"]
+    assert made == ["linkedin-client-secret", "webhook-secret", "webhook-secret-previous", "signin-keys"]
+    assert fake.secrets["webhook-secret-previous"] == fake.secrets["webhook-secret"]
     settings = settings_from(fake.secrets)
     assert settings.linkedin_client_secret == "given linkedin-client-secret"
     assert len(settings.webhook_secret) >= 32
@@ -568,7 +577,7 @@ def test_a_role_that_is_not_known_yet_is_waited_for() -> None:
 
     operate.fill(vault_of(fake), dataverse_by_secret=False, ask=lambda name: name)
 
-    assert set(fake.secrets) == {"linkedin-client-secret", "webhook-secret", "signin-keys"}
+    assert set(fake.secrets) == {"linkedin-client-secret", "webhook-secret", "webhook-secret-previous", "signin-keys"}
     assert fake.slept == 4 * operate.PAUSE
 
 
@@ -606,6 +615,22 @@ def test_the_former_webhook_secret_is_kept_until_dataverse_has_the_new_one() -> 
 
     assert fake.secrets["webhook-secret-previous"] == former
     assert fake.secrets["webhook-secret"] != former
+
+    operate.retire(vault_of(fake))
+
+    assert fake.secrets["webhook-secret-previous"] == fake.secrets["webhook-secret"] != former
+
+
+def test_a_changed_secret_reaches_the_app_at_once() -> None:
+    """The references are read again, and the process that still has the old values is replaced."""
+    fake = FakeAzure()
+
+    operate.refresh_references(fake.azure(), "/subscriptions/x/sites/func-x")
+
+    assert [address.partition("func-x/")[2].partition("?")[0] for method, address in fake.calls if method == "POST"] == [
+        "config/configreferences/appsettings/refresh",
+        "restart",
+    ]
 
 
 def test_no_secret_is_printed_on_the_way(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,7 @@ class Rehearsal:
             ("install into an empty environment", self._install),
             ("check every piece", self._check),
             ("a job from the button to Ready", self._job),
+            ("the doctor looks at everything", self._doctor),
             ("install again changes nothing", self._install_again),
             ("an install that is interrupted half way is continued", self._interrupted),
             ("upgrade from an older version", self._upgrade),
@@ -91,6 +92,12 @@ class Rehearsal:
         if not outcome.is_ready:
             raise StepFailed(f"The job ended as {outcome.status}: {outcome.row.get('lima_statusmessage')}")
         return f"{len(outcome.linkedin_members)} members at LinkedIn"
+
+    def _doctor(self) -> str:
+        settings = self.world.folder / "local.settings.json"
+        findings = self._solution("check", *self._what(only=("--app-user", "--tab-folder")), "--all", "--settings", str(settings))
+        back = next(finding["says"] for finding in findings["findings"] if finding["piece"] == "round trip")
+        return f"{len(findings['findings'])} findings; {back}"
 
     def _install_again(self) -> str:
         report = self._solution("install", *self._what())

@@ -4,13 +4,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from shared.errors import AudienceSyncError
 from shared.http import HttpClient
 from solution import VERSION, web_resources
-from solution.check import Question, check
+from solution.check import Finding, Question, check
 from solution.export import export
 from solution.install import install
 from solution.remove import remove
@@ -57,9 +57,8 @@ def _install(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    question = Question(given.webhook_url, given.app_user, given.tab_folder)
     findings = []
-    for finding in check(_web(given), question):
+    for finding in _findings(given):
         findings.append(finding)
         if not given.json:
             show_finding(finding)
@@ -71,6 +70,15 @@ def _check(given: argparse.Namespace) -> int:
     else:
         print(f"{len(wrong)} of {len(findings)} pieces are not as they should be." if wrong else "Everything is as it should be.")
     return FAULTY if wrong else FINE
+
+
+def _findings(given: argparse.Namespace) -> Iterator[Finding]:
+    web = _web(given)
+    yield from check(web, Question(given.webhook_url, given.app_user, given.tab_folder))
+    if given.all:
+        from solution.doctor import examine, read_settings  # noqa: PLC0415  brings storage clients that the installer does without
+
+        yield from examine(web, read_settings(given.settings))
 
 
 def _remove(given: argparse.Namespace) -> int:
@@ -210,6 +218,15 @@ def _install_arguments(parser: argparse.ArgumentParser) -> None:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     _app_arguments(parser)
     parser.add_argument("--json", action="store_true", help="findings as JSON")
+    parser.add_argument(
+        "--all", action="store_true", help="the app, its storage and LinkedIn too, and a test row on the whole way and back"
+    )
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="with --all: a local.settings.json with the app's settings (default: environment)",
+    )
 
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,7 @@
 """A queue of the storage account, in the encoding that the Functions host expects."""
 
+from datetime import datetime
+
 from azure.core.exceptions import HttpResponseError
 from azure.storage.queue import QueueClient
 
@@ -22,6 +24,15 @@ class TextQueue:
         except HttpResponseError:
             self._create()
             attempt(lambda: self._put(text, delay_seconds))
+
+    def waiting(self) -> tuple[int, datetime | None]:
+        """Return about how many messages there are, and when the oldest visible one was put; (0, None) without a queue."""
+        try:
+            count = attempt(self._client.get_queue_properties, wanted=(NOT_FOUND,)).approximate_message_count or 0
+            seen = attempt(lambda: self._client.peek_messages(max_messages=1), wanted=(NOT_FOUND,))
+        except HttpResponseError:
+            return 0, None
+        return count, seen[0].inserted_on if seen else None
 
     def _put(self, text: str, delay_seconds: int) -> None:
         self._client.send_message(text, visibility_timeout=delay_seconds, time_to_live=_FOR_EVER)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from enum import EnumType
+from enum import Enum
 from pathlib import Path
 
 from shared.dataverse import schema
@@ -28,7 +28,7 @@ LARGEST_COMPRESSED = 250 * 1024
 _NOTICE = "/*! Contains Fluent UI Web Components and FAST, (c) Microsoft Corporation, MIT licence */"
 
 
-class TabNotBuilt(RuntimeError):
+class TabNotBuilt(RuntimeError):  # noqa: N818  says what is wrong
     """The packages could not be fetched or the scripts could not be bundled; the text ends with what the tool said."""
 
 
@@ -67,11 +67,8 @@ def schema_script() -> str:
 
     The scripts import it as `schema`, so the tab cannot know a name that `shared/dataverse/schema.py` does not.
     """
-    lines = [
-        _constant(name, {member.name: member.value for member in value})
-        for name, value in vars(schema).items()
-        if isinstance(value, EnumType) and list(value)
-    ]
+    choices = [value for value in vars(schema).values() if isinstance(value, type) and issubclass(value, Enum)]
+    lines = [_constant(one.__name__, {name: one[name].value for name in one.__members__}) for one in choices if list(one)]
     lines += [
         _constant(name, getattr(schema, name))
         for name in ("AUDIENCE_TABLE", "AUDIENCE_SET", "SIGN_IN_TABLE", "LIVE_SET_BY_NAVIGATION")

@@ -14,4 +14,4 @@ def test_an_administrators_day_goes_well_from_an_empty_environment_to_an_empty_o
 
     assert went_well, told
     steps = json.loads((tmp_path / "rehearsal.json").read_text())["steps"]
-    assert len(steps) == 7
+    assert len(steps) == 8

@@ -13,5 +13,8 @@ import "@fluentui/web-components/switch.js"
 import "@fluentui/web-components/text-input.js"
 import { setTheme } from "@fluentui/web-components/theme/set-theme.js"
 import { webLightTheme } from "@fluentui/tokens"
+import { polyfillBodyAndObserve } from "@microsoft/focusgroup-polyfill/shadowless"
 
 setTheme(webLightTheme)
+// Arrow keys between radio buttons, for browsers that do not know the attribute focusgroup themselves
+polyfillBodyAndObserve()

@@ -22,6 +22,11 @@ export class Pulse {
     if (this.timer === null && !this.busy) this.schedule(Math.max(0, BETWEEN - (performance.now() - this.last)))
   }
 
+  /** @returns {boolean} whether the pause since the last look is over */
+  isRested() {
+    return performance.now() - this.last >= BETWEEN
+  }
+
   /** Note that the rows have just been read by other means, so that the next look keeps its distance. */
   justLooked() {
     this.last = performance.now()

@@ -20,7 +20,7 @@ import { Result } from "./screens/result.js"
 import { Running } from "./screens/running.js"
 import { SignInScreen } from "./screens/sign-in.js"
 import { Speech } from "./speech.js"
-import { isMoving, shownAudience, stepOf, viewOf } from "./view.js"
+import { isMoving, shownAudience, viewOf } from "./view.js"
 
 const SCREENS = {
   before: Before, checked: Checked, choose: Choose, refused: Refused, result: Result, running: Running, signin: SignInScreen,
@@ -44,6 +44,7 @@ export class Tab {
     this.busy = null
     this.draft = {}
     this.screen = null
+    this.screenName = null
     this.isShown = true
     this.flow = new SignInFlow(api, window, { changed: () => this.show(), doorbell: () => this.pulse.wake() })
     this.pulse = new Pulse(() => this.look(), () => this.isSeen())
@@ -74,9 +75,10 @@ export class Tab {
     document.addEventListener("visibilitychange", () => this.cameBack())
     window.addEventListener("focus", () => this.cameBack())
     this.others.addEventListener("message", ({ data }) => data === this.ref.id && this.refresh())
-    new IntersectionObserver(([entry]) => {
-      this.isShown = entry.isIntersecting
-      this.cameBack()
+    new IntersectionObserver((entries) => {
+      const wasShown = this.isShown
+      this.isShown = entries.at(-1).isIntersecting
+      if (this.isShown && !wasShown) this.cameBack()
     }).observe(this.root)
   }
 
@@ -99,9 +101,11 @@ export class Tab {
     this.show()
   }
 
+  // Somebody looks at the page again: what moves is looked at anyway, the rest is read once.
   cameBack() {
-    const longAgo = performance.now() - this.pulse.last > 2_000
-    if (this.isSeen() && longAgo && !this.busy) this.refresh()
+    if (!this.isSeen() || this.busy || !this.screen) return
+    if (this.hasToLook()) this.pulse.wake()
+    else if (this.pulse.isRested()) this.refresh()
   }
 
   isSeen() {
@@ -160,7 +164,7 @@ export class Tab {
   show() {
     if (!this.known.segment && !this.known.problem) return
     const view = viewOf({ ...this.known, now: new Date() })
-    if (this.screen?.name !== view.screen) this.change(view.screen)
+    if (this.screenName !== view.screen) this.change(view.screen)
     this.screen.update(view)
     this.stage.setAttribute("aria-busy", String(Boolean(this.busy)))
     this.steps.update(view)
@@ -174,7 +178,8 @@ export class Tab {
   change(name) {
     const held = this.stage.contains(document.activeElement) || this.follows
     const isFirst = this.screen === null
-    this.screen = Object.assign(new SCREENS[name](this), { name })
+    this.screen = new SCREENS[name](this)
+    this.screenName = name
     fill(this.stage, this.screen.element)
     this.screen.heading.tabIndex = -1
     this.follows = false
@@ -305,7 +310,7 @@ export class Tab {
    */
   pick(id) {
     this.follows = true
-    this.screen = null
+    this.screenName = null
     Object.assign(this.known, { showing: id, fresh: false, step: "checked" })
     this.show()
     this.screen.heading.focus()
@@ -348,7 +353,10 @@ export class Tab {
    * @param {object | null} account - the ad account to use
    */
   markForGoingLive(on, account) {
-    this.act("mark", () => this.api.markForGoingLive(this.ref, on, account))
+    this.act("mark", async () => {
+      await this.api.markForGoingLive(this.ref, on, account)
+      this.announce(this.speech.say("live.saved"))
+    })
   }
 
   restart() {

@@ -39,6 +39,19 @@ export function labelled(input, ...label) {
 }
 
 /**
+ * Say with attributes what Fluent's tick boxes, switches and radio buttons say inwardly only, for tools that look at
+ * attributes
+ *
+ * @param {HTMLElement} input - a Fluent checkbox, switch or radio
+ * @param {"checkbox" | "switch" | "radio"} role
+ * @param {boolean} isChecked
+ */
+export function tellState(input, role, isChecked) {
+  setAttribute(input, "role", role)
+  setAttribute(input, "aria-checked", String(isChecked))
+}
+
+/**
  * A button that asks before it does something: it makes way for the question and two answers
  *
  * @param {{words: string, question: () => string, yes: string, no: string, act: () => void, attributes?: object}} wording

@@ -2,7 +2,7 @@
 
 import { fill, h, setAttribute, setText } from "../dom.js"
 import { isSignedIn } from "../rows.js"
-import { labelled } from "./controls.js"
+import { labelled, tellState } from "./controls.js"
 
 /** Writes the mark on the segment's own record; the mark runs with the sign-in of the person who set it. */
 export class GoingLive {
@@ -34,6 +34,8 @@ export class GoingLive {
     const cannot = this.reason(mark)
     if (this.switch.checked !== mark.on) this.switch.checked = mark.on
     setAttribute(this.switch, "disabled", !mark.on && Boolean(cannot))
+    setAttribute(this.switch, "aria-disabled", !mark.on && cannot ? "true" : null)
+    tellState(this.switch, "switch", mark.on)
     this.account.hidden = this.accounts().length === 0
     setText(this.note, mark.on ? this.describe(mark) : (cannot ?? ""))
   }

@@ -1,7 +1,7 @@
 /** The members have been read: how many can be sent, and why the others cannot. */
 
 import { fill, h, setText } from "../dom.js"
-import { askingButton, button, labelled, setBusy } from "../parts/controls.js"
+import { askingButton, button, labelled, setBusy, tellState } from "../parts/controls.js"
 import { notice } from "../parts/notice.js"
 import { tallyChart } from "../parts/tally.js"
 import { ADVISED, isSignedIn, SMALLEST_SERVED } from "../rows.js"
@@ -59,6 +59,7 @@ export class Checked {
     if (usable >= SMALLEST_SERVED) return notice("info", speech.say("checked.advised", { limit: ADVISED, count: usable }))
     this.yes = h("fluent-checkbox", { id: "small-yes", onchange: () => this.said() })
     this.yes.checked = draft.smallConfirmed === this.id
+    tellState(this.yes, "checkbox", this.yes.checked)
     const values = { limit: SMALLEST_SERVED, count: usable }
     return [
       notice("warning", speech.say("checked.small", values), speech.say("checked.smallDo", values)),
@@ -74,6 +75,7 @@ export class Checked {
 
   said() {
     this.tab.draft.smallConfirmed = this.yes.checked ? this.id : null
+    tellState(this.yes, "checkbox", this.yes.checked)
     if (this.yes.checked) setText(this.problem, "")
   }
 

@@ -1,7 +1,7 @@
 /** Choosing the ad account and the audience's name. */
 
-import { fill, h, setAttribute, setText } from "../dom.js"
-import { button, labelled, setBusy } from "../parts/controls.js"
+import { fill, h, setText } from "../dom.js"
+import { button, labelled, setBusy, tellState } from "../parts/controls.js"
 import { notice } from "../parts/notice.js"
 import { NAME_LENGTH } from "../rows.js"
 import { shownAudience } from "../view.js"
@@ -82,17 +82,17 @@ export class Choose {
   }
 
   list() {
-    const { speech, draft } = this.tab
+    const { speech } = this.tab
     const wanted = (this.search.value ?? "").trim().toLowerCase()
     const found = this.usable.filter(({ name, id }) => `${name} ${id}`.toLowerCase().includes(wanted))
     fill(this.choices, found.map((account, index) => this.choice(account, index)))
     this.nothing.hidden = found.length > 0
     if (wanted) setText(this.found, found.length ? speech.say("choose.found", { count: found.length }) : speech.say("choose.nothing"))
-    if (found.some(({ urn }) => urn === draft.account)) this.choices.value = draft.account
+    this.tellStates()
   }
 
   choice(account, index) {
-    const radio = h("fluent-radio", { id: `account-${index}`, value: account.urn, name: "account" })
+    const radio = h("fluent-radio", { id: `account-${index}`, value: account.urn, name: "account", checked: account.urn === this.tab.draft.account })
     return labelled(radio, h("span.account-name", {}, account.name), " ", h("span.note", {}, this.facts(account)))
   }
 
@@ -113,8 +113,14 @@ export class Choose {
     ]
   }
 
+  tellStates() {
+    const { account } = this.tab.draft
+    this.choices.querySelectorAll("fluent-radio").forEach((radio) => tellState(radio, "radio", radio.value === account))
+  }
+
   chose() {
     this.tab.draft.account = this.choices.value
+    this.tellStates()
     setText(this.problem, "")
   }
 

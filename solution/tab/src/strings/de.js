@@ -233,7 +233,6 @@ export const de = {
   "live.you": "Ihnen",
 
   "history.heading": "Aus diesem Segment erstellte Zielgruppen",
-  "history.none": "Noch keine.",
   "history.name": "Zielgruppe",
   "history.status": "Status",
   "history.sent": "Gesendet",

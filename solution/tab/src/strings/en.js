@@ -244,7 +244,6 @@ export const en = {
 
   // History
   "history.heading": "Audiences made from this segment",
-  "history.none": "None yet.",
   "history.name": "Audience",
   "history.status": "Status",
   "history.sent": "Sent",

@@ -119,5 +119,3 @@ def _file(content: bytes | None, name: str) -> Response:
 
 def _headers() -> Mapping[str, str]:
     return {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-
-

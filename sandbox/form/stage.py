@@ -15,7 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.dataverse import DataverseSimulator
-from sandbox.dataverse.building import Builder, Spec, build_column, choice, flag, insert, lookup, memo, moment, relate, text, whole
+from sandbox.dataverse.building import (
+    Builder,
+    Spec,
+    build_column,
+    choice,
+    flag,
+    insert,
+    lookup,
+    memo,
+    moment,
+    relate,
+    text,
+    whole,
+)
 from sandbox.dataverse.privileges import GLOBAL, VERBS, privilege_id, privilege_name
 from sandbox.dataverse.seeds import MARKETERS
 from sandbox.dataverse.state import StoredFile
@@ -28,13 +41,27 @@ ROLE = seeded_id("role", "LinkedIn Audience Marketer")
 STATUS = {
     name: 727000000 + number
     for number, name in enumerate(
-        "REQUESTED CHECKING WAITING_FOR_SIGN_IN WAITING_FOR_AD_ACCOUNT READY_TO_CREATE UPLOADING BUILDING READY "
-        "TOO_SMALL NOT_ALLOWED FAILED CANCELLED ARCHIVED EXPIRED".split()
+        [
+            "REQUESTED",
+            "CHECKING",
+            "WAITING_FOR_SIGN_IN",
+            "WAITING_FOR_AD_ACCOUNT",
+            "READY_TO_CREATE",
+            "UPLOADING",
+            "BUILDING",
+            "READY",
+            "TOO_SMALL",
+            "NOT_ALLOWED",
+            "FAILED",
+            "CANCELLED",
+            "ARCHIVED",
+            "EXPIRED",
+        ]
     )
 }
 SIGN_IN_STATUS = {
     name: 727000000 + number
-    for number, name in enumerate("NOT_SIGNED_IN WAITING SIGNED_IN EXPIRES_SOON EXPIRED REFUSED".split())
+    for number, name in enumerate(["NOT_SIGNED_IN", "WAITING", "SIGNED_IN", "EXPIRES_SOON", "EXPIRED", "REFUSED"])
 }
 COMMANDS = {727000000: "CHECK", 727000001: "CREATE", 727000002: "CANCEL", 727000003: "RETRY"}
 SIGN_IN_COMMANDS = {727000000: "CONNECT", 727000001: "DISCONNECT", 727000002: "REFRESH_ACCOUNTS"}
@@ -46,11 +73,27 @@ def _options(names: Mapping[str, int]) -> dict[int, str]:
 
 
 def _audience_specs() -> list[Spec]:
-    counts = "progress members noemail invalid duplicate optedout inactive eligible sent refused matched audiencesize".split()
+    counts = [
+        "progress",
+        "members",
+        "noemail",
+        "invalid",
+        "duplicate",
+        "optedout",
+        "inactive",
+        "eligible",
+        "sent",
+        "refused",
+        "matched",
+        "audiencesize",
+    ]
     return [
         text("lima_name", 200),
-        *(text(f"lima_{name}", 400) for name in "segmenttable segmentid segmentname commandid adaccount adaccountname".split()),
-        *(text(f"lima_{name}", 400) for name in "linkedinaudienceid adsegment link correlationid".split()),
+        *(
+            text(f"lima_{name}", 400)
+            for name in ["segmenttable", "segmentid", "segmentname", "commandid", "adaccount", "adaccountname"]
+        ),
+        *(text(f"lima_{name}", 400) for name in ["linkedinaudienceid", "adsegment", "link", "correlationid"]),
         choice("lima_status", _options(STATUS)),
         choice("lima_command", COMMANDS),
         choice("lima_origin", {727000000: "Person", 727000001: "Automation", 727000002: "Went live"}),
@@ -71,7 +114,7 @@ def _sign_in_specs() -> list[Spec]:
         choice("lima_status", _options(SIGN_IN_STATUS)),
         choice("lima_command", SIGN_IN_COMMANDS),
         memo("lima_statusmessage", 4000),
-        *(text(f"lima_{name}", 2000) for name in "linkedinname address commandid".split()),
+        *(text(f"lima_{name}", 2000) for name in ["linkedinname", "address", "commandid"]),
         moment("lima_expireson"),
         moment("lima_addressexpireson"),
         memo("lima_adaccounts"),
@@ -118,7 +161,9 @@ class Stage(DataverseSimulator):
                 self.state.published.add(("webresource", row_id))
 
     def _role(self) -> None:
-        insert(self.state, "role", [{"roleid": ROLE, "name": "LinkedIn Audience Marketer", "businessunitid": self.state.root_unit}])
+        insert(
+            self.state, "role", [{"roleid": ROLE, "name": "LinkedIn Audience Marketer", "businessunitid": self.state.root_unit}]
+        )
         for name in ("lima_audience", "lima_signin"):
             table = self.state.schema.table(name)
             self.state.privileges.add_for(table)
@@ -132,7 +177,9 @@ class Stage(DataverseSimulator):
 
     # -------------------------------------------------------------- what a test or a picture sets up
 
-    def segment(self, name: str = "Autumn webinar attendees", *, members: int = 12_480, live: bool = True, static: bool = True) -> str:
+    def segment(
+        self, name: str = "Autumn webinar attendees", *, members: int = 12_480, live: bool = True, static: bool = True
+    ) -> str:
         """Add a real-time segment that says it has this many members, and return the id of its definition."""
         ids = self.make_segment(name=name, members=[], live=live, static=static)
         with self.state.lock:
@@ -159,7 +206,9 @@ class Stage(DataverseSimulator):
             insert(self.state, "lima_audience", [row])
         return row_id
 
-    def sign_in(self, owner: str = MARA, status: str = "SIGNED_IN", *, days: float = 41, accounts: Iterable[Any] = (), **values: Any) -> str:
+    def sign_in(
+        self, owner: str = MARA, status: str = "SIGNED_IN", *, days: float = 41, accounts: Iterable[Any] = (), **values: Any
+    ) -> str:
         """Add a user's sign-in that ends in so many days, and return its id."""
         row_id = str(uuid.uuid4())
         row = {
@@ -217,7 +266,15 @@ class Stage(DataverseSimulator):
         }
 
 
-def account(number: int, name: str, *, role: str | None = "CAMPAIGN_MANAGER", status: str = "ACTIVE", currency: str = "EUR", test: bool = False) -> dict[str, Any]:
+def account(
+    number: int,
+    name: str,
+    *,
+    role: str | None = "CAMPAIGN_MANAGER",
+    status: str = "ACTIVE",
+    currency: str = "EUR",
+    test: bool = False,
+) -> dict[str, Any]:
     """Return an ad account as the worker offers it."""
     usable = status == "ACTIVE" and role not in (None, "VIEWER")
     urn = f"urn:li:sponsoredAccount:{number}"

@@ -30,6 +30,9 @@ export class Pulse {
   /** Note that the rows have just been read by other means, so that the next look keeps its distance. */
   justLooked() {
     this.last = performance.now()
+    if (this.timer === null) return
+    clearTimeout(this.timer)
+    this.schedule(BETWEEN)
   }
 
   schedule(pause) {

@@ -1,7 +1,7 @@
 """Our rows in Dataverse and the result columns of segment records. Names come from `schema.py` only."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -118,7 +118,7 @@ class DataverseRecords:
         path = protocol.query(
             SIGN_IN_SET, select=[SignIn.ID], filter=f"{_OWNER} eq {protocol.guid(user_id)}", orderby="createdon desc", top=1
         )
-        return next((str(found[SignIn.ID]) for found in self._client.rows(path, "look for a user's sign-in row")), None)
+        return next(_ids_in(self._client.rows(path, "look for a user's sign-in row"), SignIn.ID), None)
 
     def update_sign_in(self, row_id: str, changes: Mapping[str, Any], *, etag: str | None = None) -> None:
         """Write columns of a sign-in row; as `update_audience`."""
@@ -127,8 +127,8 @@ class DataverseRecords:
     # -------------------------------------------------------------- segment records
 
     def write_result(self, ref: SegmentRef, changes: Mapping[str, Any]) -> None:
-        """Write result columns of the segment record; a record or columns that are gone are passed over."""
-        if ref.table not in SEGMENT_TABLES or ref.table in self._without_columns:
+        """Write result columns of the segment record; a record or columns that are not there are passed over."""
+        if ref.table not in SEGMENT_TABLES or ref.table in self._without_columns or protocol.as_guid(ref.id) is None:
             return
         path = protocol.row(SEGMENT_TABLES[ref.table][0], ref.id)
         try:
@@ -188,7 +188,7 @@ class DataverseRecords:
     def _pending(self, table_set: str, key: str, command: str, since: datetime) -> list[str]:
         asked = f"{command} ne null and modifiedon ge {protocol.moment(since)}"
         path = protocol.query(table_set, select=[key], filter=asked)
-        return [str(found[key]) for found in self._client.rows(path, f"look for commands in {table_set}")]
+        return list(_ids_in(self._client.rows(path, f"look for commands in {table_set}"), key))
 
     def _note_missing_columns(self, table: str, error: NotInstalled) -> None:
         with self._lock:
@@ -199,6 +199,11 @@ class DataverseRecords:
                 "This segment table has no result columns; nothing is written to its records",
                 extra={"action": "result-columns-missing", "table": table, "reason": str(error)},
             )
+
+
+def _ids_in(rows: Iterable[Mapping[str, Any]], key: str) -> Iterator[str]:
+    """Return the ids of rows; a row that names none is passed over."""
+    return filter(None, (protocol.as_guid(row.get(key)) for row in rows))
 
 
 def _request(row_id: str, found: Mapping[str, Any]) -> Request:

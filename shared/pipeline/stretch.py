@@ -56,9 +56,9 @@ class Desk:
     def show(self, job: Job, *, result: bool) -> None:
         """Write what the job shows to its row, and to the segment record when that is owed."""
         self.records.update_audience(job.id, job.shown)
-        if result and job.segment is not None:
+        if result and job.asked_for is not None:
             values: dict[str, Any] = {there: job.shown.get(here) for here, there in _RESULT_OF.items()}
-            self.records.write_result(job.segment.ref, values | {Result.TIME: self.clock.now()})
+            self.records.write_result(job.asked_for, values | {Result.TIME: self.clock.now()})
 
 
 class Stretch:

@@ -536,6 +536,15 @@ def test_a_wrong_setting_ends_the_job_at_once(road: Road) -> None:
     assert road.linkedin.calls.count("find") == 1
 
 
+def test_the_segment_record_tells_why_its_segment_was_refused() -> None:
+    """Whoever looks at the segment sees what became of the request, even when nothing of the segment was read."""
+    road = Road(Members([list(addresses(1))], live=False))
+    road.press(Command.CHECK)
+
+    assert road.rows.record["lima_linkedinstatus"] == Status.NOT_ALLOWED
+    assert road.rows.record["lima_linkedinmessage"] == road.rows.message
+
+
 def test_cancel_stops_a_job_that_waits_and_tells_what_was_sent(road: Road) -> None:
     """Nothing was sent yet, and the sentence says so."""
     road.press(Command.CHECK, lima_adaccount=ACCOUNT)

@@ -89,23 +89,22 @@ def prepare_email(written: str | None) -> HashedEmail | RejectedEmail:
 
 _END = "\0"  # closes an address; Dataverse stores none
 _END_BYTE = _END.encode()
+_NEVER_ALLOWED = "\1"
 _LOWER = bytes(range(256)).lower()
 _ASCII_WHITE_SPACE = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 # Lower-case ASCII addresses that the library certainly accepts; others need a closer look. Words are bounded so that no
 # label passes 63 characters and no address 254. Names that end like a reserved one (.test, .local, .arpa, .onion, .invalid,
 # .localhost) are left out.
-_ATOM = rb"[a-z0-9_!#$%&'*+/=?^`{|}~-]"
-_USUAL = (
-    _ATOM
-    + rb"{1,50}+(?:\."
-    + _ATOM
-    + rb"{1,20}+){0,3}+"
-    + rb"@[a-z0-9]{1,30}+(?:-[a-z0-9]{1,15}+){0,2}+"
-    + rb"\.[a-z0-9]{1,20}+(?:[.-][a-z0-9]{1,20}+){0,2}+"
-    + rb"(?<=[a-z])(?<!test|ocal|arpa|nion|alid|host)"
+_ATOM = r"[a-z0-9_!#$%&'*+/=?^`{|}~-]"
+_USUAL_LOCAL = rf"{_ATOM}{{1,50}}+(?:\.{_ATOM}{{1,20}}+){{0,3}}+"
+_USUAL_DOMAIN = (
+    r"[a-z0-9]{1,30}+(?:-[a-z0-9]{1,15}+){0,2}+"
+    r"\.[a-z0-9]{1,20}+(?:[.-][a-z0-9]{1,20}+){0,2}+"
+    r"(?<=[a-z])(?<!test|ocal|arpa|nion|alid|host)"
 )
-_runs_of_usual = re.compile(rb"((?:" + _USUAL + rb"\0)*+)[^\0]*+\0").findall
+_runs_of_usual = re.compile(rf"((?:{_USUAL_LOCAL}@{_USUAL_DOMAIN}\0)*+)[^\0]*+\0".encode()).findall
+_is_usual_domain = re.compile(_USUAL_DOMAIN).fullmatch
 
 
 def prepare_emails(written: Sequence[str]) -> PreparedEmails:
@@ -119,7 +118,7 @@ def prepare_emails(written: Sequence[str]) -> PreparedEmails:
             rejected[position] = problem
         else:
             lines[position] = address.encode()
-    return PreparedEmails([sha256(line).digest() for line in lines if line], rejected)
+    return PreparedEmails([sha256(line).digest() for line in filter(None, lines)], rejected)
 
 
 def _usual_lines(written: Sequence[str]) -> list[bytes]:
@@ -127,8 +126,10 @@ def _usual_lines(written: Sequence[str]) -> list[bytes]:
     text = (_END.join(written) + 2 * _END).encode("utf-8", "surrogatepass").translate(_LOWER, _ASCII_WHITE_SPACE)
     lines = _END_BYTE.join(_runs_of_usual(text)).split(_END_BYTE)
     lines.pop()  # the empty one that closes the text
+    if not written:
+        return []
     if len(lines) != len(written):
-        return _usual_lines([address.replace(_END, "?") for address in written]) if written else []
+        return _usual_lines([address.replace(_END, _NEVER_ALLOWED) for address in written])
     return lines
 
 
@@ -182,7 +183,7 @@ def _problem_with_local(local: str) -> Reason | None:
 
 def _problem_with_domain(local: str, domain: str) -> Reason | None:
     if domain.isascii() and "xn--" not in domain:
-        problem, longest = _visible_problem(domain), len(domain)
+        problem, longest = None if _is_usual_domain(domain) else _visible_problem(domain), len(domain)
     else:
         problem, longest = _library_on_domain(domain)
     if problem is None and len(local.encode()) + len("@") + longest > _LONGEST_ADDRESS:

@@ -1,21 +1,20 @@
 """Parts: what is kept of some pages of members. Digests and ids of those who can be sent, ids and reasons of the others.
 
-A part is stored between two steps of a job, so it is bytes with a header. Its records are grouped by the first byte of
-the digest: SHA-256 spreads members evenly over these 256 buckets, so parts of any number can be joined bucket by bucket
-in little memory.
+A part is stored between two steps of a job, so it is bytes with a header. Its records are grouped by the first byte of the
+digest: SHA-256 spreads members evenly over such buckets, so any number of parts can be joined bucket by bucket in little
+memory.
 
-    header    magic, version, seven tallies, number of left-out records, number of records in each of 256 buckets
+    header    magic, version, seven tallies, number of left-out records, number of records in each bucket
     records   bucket after bucket; in each first the digests (32 bytes each), then the member ids (16 bytes each) in that order
     left out  each 16 bytes member id + 1 byte reason
 """
 
 from binascii import unhexlify
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from hashlib import sha256
-from itertools import chain
-from operator import add
 from struct import Struct
+from typing import Final
 
 from shared.domain.emails import DIGEST_SIZE, normalise, prepare_emails
 from shared.domain.jobs import Tallies
@@ -23,14 +22,17 @@ from shared.domain.members import MemberRow, MemberRows
 from shared.domain.reasons import INVALID_EMAIL, Reason
 from shared.errors import UnexpectedAnswer
 
-ID_SIZE = 16
-RECORD_SIZE = DIGEST_SIZE + ID_SIZE
-LEFT_OUT_SIZE = ID_SIZE + 1
-BUCKETS = 256
+ID_SIZE: Final = 16
+RECORD_SIZE: Final = DIGEST_SIZE + ID_SIZE
+LEFT_OUT_SIZE: Final = ID_SIZE + 1
+BUCKETS: Final = 64
 
 _MAGIC = b"LIMA-PART\x01"
 _HEADER = Struct(f"<{len(_MAGIC)}s7QQ{BUCKETS}I")
-HEADER_SIZE = _HEADER.size
+HEADER_SIZE: Final = _HEADER.size
+
+_PREPARED_AT_ONCE = 1_000  # members; their texts and digests then stay in the processor's nearest cache
+_NOBODY = "0" * 2 * ID_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,45 +86,52 @@ class PartHeader:
         """Return the header as it is stored."""
         return _HEADER.pack(_MAGIC, *astuple(self.tallies), self.left_out, *self.counts)
 
+    @property
+    def left_out_at(self) -> int:
+        """Return where the left-out records begin."""
+        return HEADER_SIZE + sum(self.counts) * RECORD_SIZE
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Some pages of members, ready to be stored. It holds no address."""
 
     header: PartHeader
-    records: bytes
-    left_out: bytes
+    stored: bytes = field(repr=False)
 
     @property
     def tallies(self) -> Tallies:
         """Return how many members fell where; duplicates are known only when all parts are merged."""
         return self.header.tallies
 
+    @property
+    def left_out(self) -> bytes:
+        """Return the left-out records: each 16 bytes member id and 1 byte reason."""
+        return self.stored[self.header.left_out_at :]
+
     def to_bytes(self) -> bytes:
         """Return the part as it is stored."""
-        return b"".join((self.header.to_bytes(), self.records, self.left_out))
+        return self.stored
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Part":
         """Read a stored part. Raises UnexpectedAnswer when the bytes are not a whole part."""
         header = PartHeader.from_bytes(stored)
-        split = HEADER_SIZE + sum(header.counts) * RECORD_SIZE
-        part = cls(header, stored[HEADER_SIZE:split], stored[split:])
-        if len(part.left_out) != header.left_out * LEFT_OUT_SIZE:
+        if len(stored) != header.left_out_at + header.left_out * LEFT_OUT_SIZE:
             raise UnexpectedAnswer("A stored part of the members is not complete. Start the check of this segment again.")
-        return part
+        return cls(header, stored)
 
 
 class PartBuilder:
     """Takes pages of members and gives one part. Ask `len` how many members it holds by now."""
 
-    def __init__(self, exclusions: Exclusions | None = None) -> None:
-        self._exclusions = exclusions or Exclusions()
+    def __init__(self, exclusions: Exclusions = _ALL_EXCLUSIONS) -> None:
+        self._exclusions = exclusions
         self._begin()
 
     def _begin(self) -> None:
         self._members = 0
-        self._pages: list[_Grouped] = []
+        self._records = _Records()
         self._left_out: list[str] = []
         self._reasons = bytearray()
 
@@ -130,23 +139,35 @@ class PartBuilder:
         return self._members
 
     def add(self, rows: MemberRows) -> None:
-        """Add the members of one page. Raises UnexpectedAnswer when a member's id is not a GUID."""
-        members = rows.rows
-        prepared = prepare_emails(self._exclusions.addresses(members))
-        ids = [row.id for row in members]
-        for position, reason in prepared.rejected.items():
-            self._left_out.append(ids[position])
-            self._reasons.append(self._exclusions.reason_for(members[position]) or reason)
-            ids[position] = ""
-        self._pages.append(_Grouped(prepared.digests, list(filter(None, ids))))
-        self._members += len(members)
+        """Add the members of one page."""
+        digests: list[bytes] = []
+        ids: list[str] = []
+        for start in range(0, len(rows), _PREPARED_AT_ONCE):
+            some = rows.rows[start : start + _PREPARED_AT_ONCE]
+            prepared = prepare_emails(self._exclusions.addresses(some))
+            digests += prepared.digests
+            ids += self._ids_of_usable(some, prepared.rejected)
+        self._records.add(digests, ids)
+        self._members += len(rows)
 
     def finish(self) -> Part:
-        """Return the part of everything added since the start, or since the last time this was asked."""
-        left_out = left_out_records(pack_ids(self._left_out), self._reasons)
-        part = _part(self._tallies(), self._pages, left_out)
+        """Return the part of everything added since the start, or since the last time this was asked.
+
+        Raises UnexpectedAnswer when a member's id is not a GUID.
+        """
+        left_out = left_out_records(pack_ids("".join(self._left_out), len(self._left_out)), self._reasons)
+        part = self._records.to_part(self._tallies(), left_out)
         self._begin()
         return part
+
+    def _ids_of_usable(self, rows: Sequence[MemberRow], rejected: Mapping[int, Reason]) -> Iterable[str]:
+        """Note the rows that were rejected, and return the ids of the others."""
+        ids = [row.id for row in rows]
+        for position, reason in rejected.items():
+            self._left_out.append(ids[position])
+            self._reasons.append(self._exclusions.reason_for(rows[position]) or reason)
+            ids[position] = ""
+        return filter(None, ids)
 
     def _tallies(self) -> Tallies:
         count = self._reasons.count
@@ -160,20 +181,52 @@ class PartBuilder:
         )
 
 
+class _Records:
+    """Digests and ids of many members, bucket by bucket."""
+
+    def __init__(self) -> None:
+        self._digests: list[list[bytes]] = [[] for _ in range(BUCKETS)]
+        self._ids: list[list[str]] = [[] for _ in range(BUCKETS)]
+
+    def add(self, digests: list[bytes], ids: list[str]) -> None:
+        """Add the members of one page, packed at once while they are in the cache."""
+        buckets: list[list[bytes | str]] = [[] for _ in range(BUCKETS)]
+        by_first_byte = [buckets[first * BUCKETS // 256] for first in range(256)]
+        for digest, member in zip(digests, ids, strict=True):
+            bucket = by_first_byte[digest[0]]
+            bucket.append(digest)
+            bucket.append(member)
+        for number, bucket in enumerate(buckets):
+            self._digests[number].append(b"".join(bucket[::2]))  # type: ignore[arg-type]
+            self._ids[number].append("".join(bucket[1::2]))  # type: ignore[arg-type]
+
+    def to_part(self, tallies: Tallies, left_out: bytes) -> Part:
+        """Return the part with these records."""
+        counts = [sum(map(len, pages)) // DIGEST_SIZE for pages in self._digests]
+        header = PartHeader(tallies, len(left_out) // LEFT_OUT_SIZE, tuple(counts))
+        pieces = [header.to_bytes()]
+        for digests, ids, count in zip(self._digests, self._ids, counts, strict=True):
+            pieces += digests
+            pieces.append(pack_ids("".join(ids), count))
+        return Part(header, b"".join((*pieces, left_out)))
+
+
 def opted_out_part(addresses: Iterable[str | None]) -> Part:
-    """Return a part of opted-out addresses, for `merge`. It does not matter whether an address is valid; empty ones count nothing."""
-    texts = {normalise(address) for address in addresses if address}
-    digests = [sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts if text]
-    return _part(Tallies(), [_Grouped(digests, [_NOBODY] * len(digests))], b"")
+    """Return a part of addresses that are opted out, for `merge`; whether they are valid does not matter."""
+    texts = sorted({normalise(address) for address in addresses if address} - {""})
+    digests = [sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+    records = _Records()
+    records.add(digests, [_NOBODY] * len(digests))
+    return records.to_part(Tallies(), b"")
 
 
-def pack_ids(ids: Sequence[str]) -> bytes:
-    """Return GUIDs as 16 bytes each. Raises UnexpectedAnswer when one is not a GUID."""
+def pack_ids(ids: str, count: int) -> bytes:
+    """Return so many GUIDs, written one after the other, as 16 bytes each. Raises UnexpectedAnswer when one is not a GUID."""
     try:
-        packed = unhexlify("".join(ids).encode().translate(None, b"-"))
+        packed = unhexlify(ids.encode().translate(None, b"-"))
     except ValueError:
         packed = b""
-    if len(packed) != len(ids) * ID_SIZE:
+    if len(packed) != count * ID_SIZE:
         raise UnexpectedAnswer(
             "Dataverse answered with a member whose id is not a GUID. Try again; if it happens again, report it."
         )
@@ -187,41 +240,3 @@ def left_out_records(ids: bytes, reasons: bytes | bytearray) -> bytes:
         records[byte::LEFT_OUT_SIZE] = ids[byte::ID_SIZE]
     records[ID_SIZE::LEFT_OUT_SIZE] = reasons
     return bytes(records)
-
-
-_NOBODY = "0" * 2 * ID_SIZE
-
-
-class _Grouped:
-    """Digests and ids grouped by the first byte of the digest."""
-
-    def __init__(self, digests: list[bytes], ids: list[str]) -> None:
-        digests_of: list[list[bytes]] = [[] for _ in range(BUCKETS)]
-        ids_of: list[list[str]] = [[] for _ in range(BUCKETS)]
-        for digest, member in zip(digests, ids, strict=True):
-            bucket = digest[0]
-            digests_of[bucket].append(digest)
-            ids_of[bucket].append(member)
-        self.counts = list(map(len, digests_of))
-        self._digests = b"".join(chain.from_iterable(digests_of))
-        self._ids = pack_ids(list(chain.from_iterable(ids_of)))
-
-    def buckets(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield digests and ids of each bucket."""
-        start = 0
-        for count in self.counts:
-            end = start + count
-            yield self._digests[start * DIGEST_SIZE : end * DIGEST_SIZE], self._ids[start * ID_SIZE : end * ID_SIZE]
-            start = end
-
-
-def _part(tallies: Tallies, groups: list[_Grouped], left_out: bytes) -> Part:
-    """Put groups together, bucket by bucket."""
-    counts = [0] * BUCKETS
-    for group in groups:
-        counts = list(map(add, counts, group.counts))
-    records = []
-    for bucket in zip(*[group.buckets() for group in groups], strict=True):
-        records += [digests for digests, _ in bucket]
-        records += [ids for _, ids in bucket]
-    return Part(PartHeader(tallies, len(left_out) // LEFT_OUT_SIZE, tuple(counts)), b"".join(records), left_out)

@@ -1,7 +1,7 @@
 """Bodies of member batches for LinkedIn, written by joining text: no object per member."""
 
-_BEFORE = '{"elements":['
-_AFTER = "]}"
+from binascii import hexlify
+
 _DIGEST_SIZE = 32
 
 
@@ -13,7 +13,6 @@ def users_body(digests: bytes, action: str = "ADD") -> bytes:
     """
     if not digests or len(digests) % _DIGEST_SIZE:
         raise ValueError(f"A batch needs whole digests of {_DIGEST_SIZE} bytes, and at least one; it has {len(digests)} bytes.")
-    opening = f'{{"action":"{action}","userIds":[{{"idType":"SHA256_EMAIL","idValue":"'
-    closing = '"}]}'
-    elements = digests.hex(",", _DIGEST_SIZE).replace(",", closing + "," + opening)
-    return f"{_BEFORE}{opening}{elements}{closing}{_AFTER}".encode("ascii")
+    opening = f'{{"action":"{action}","userIds":[{{"idType":"SHA256_EMAIL","idValue":"'.encode("ascii")
+    elements = hexlify(digests, ",", _DIGEST_SIZE).replace(b",", b'"}]},' + opening)
+    return b"".join((b'{"elements":[', opening, elements, b'"}]}]}'))

@@ -1,0 +1,1 @@
+"""How fast the product is, measured against yardsticks in the same run."""

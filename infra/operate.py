@@ -36,7 +36,7 @@ VAULT_VERSION = "api-version=7.4"
 SITE_VERSION = "api-version=2024-04-01"
 KEYS_KEPT = 3
 PAUSE = 15.0
-_FORBIDDEN, _NOT_FOUND, _CONFLICT, _ERROR = 403, 404, 409, 400
+_OK, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 403, 404, 409
 
 LINKEDIN, WEBHOOK, WEBHOOK_BEFORE, SIGNIN, DATAVERSE = (
     "linkedin-client-secret",
@@ -59,6 +59,11 @@ class Answer:
 
     status: int
     body: Any
+
+    @property
+    def is_fine(self) -> bool:
+        """Tell whether what was asked for was done; no answer at all (status 0) is not fine."""
+        return _OK <= self.status < 300  # noqa: PLR2004  the statuses that mean success
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,13 @@ class Vault:
         found: set[str] = set()
         address = f"{self._url}/secrets?{VAULT_VERSION}"
         while address:
-            page = self._ask("GET", address).body
-            found |= {entry["id"].rstrip("/").rpartition("/")[2] for entry in page.get("value", ())}
-            address = page.get("nextLink") or ""
+            answer = self._ask("GET", address)
+            if not answer.is_fine or "value" not in answer.body:  # never take it for empty: its keys would be replaced
+                raise CannotGoOn(f"The vault did not list its secrets (status {answer.status}). Nothing was changed; try again.")
+            found |= {entry["id"].rstrip("/").rpartition("/")[2] for entry in answer.body["value"]}
+            address = answer.body.get("nextLink") or ""
+            if address and not address.startswith(f"{self._url}/"):
+                raise CannotGoOn("The vault named a next page on another host, which is never followed. Ask who answers for it.")
         return found
 
     def get(self, name: str) -> str:
@@ -99,6 +108,10 @@ class Vault:
         answer = self._ask("GET", f"{self._url}/secrets/{name}?{VAULT_VERSION}")
         if answer.status == _NOT_FOUND:
             raise CannotGoOn(f"The vault has no secret {name}. Run: python infra/operate.py fill")
+        if not answer.is_fine or "value" not in answer.body:
+            raise CannotGoOn(
+                f"The vault did not give the secret {name} (status {answer.status}). Nothing was changed; try again."
+            )
         return str(answer.body["value"])
 
     def put(self, name: str, value: str) -> None:
@@ -106,7 +119,7 @@ class Vault:
         answer = self._ask("PUT", f"{self._url}/secrets/{name}?{VAULT_VERSION}", {"value": value})
         if answer.status == _CONFLICT:
             raise CannotGoOn(f"The secret {name} was deleted and can be brought back: recover it in the vault, then try again.")
-        if answer.status >= _ERROR:
+        if not answer.is_fine:
             raise CannotGoOn(f"The vault did not take the secret {name} (status {answer.status}). Try again.")
 
     def _ask(self, method: str, address: str, body: Any = None) -> Answer:
@@ -185,9 +198,9 @@ def refresh_references(azure: Azure, app_id: str) -> None:
     A process keeps the settings it began with, so the app is restarted after the references are read again.
     """
     for path in ("config/configreferences/appsettings/refresh", "restart"):
-        status = azure.manage("POST", f"{app_id}/{path}", {}).status
-        if not 0 < status < _ERROR:
-            print(f"The app could not be told to read the vault again (status {status}). Restart it in the portal.")
+        answer = azure.manage("POST", f"{app_id}/{path}", {})
+        if not answer.is_fine:
+            print(f"The app could not be told to read the vault again (status {answer.status}). Restart it in the portal.")
             return
 
 
@@ -223,7 +236,7 @@ def verify(azure: Azure, app_id: str, url: str, expected: set[str], *, patience:
 
 def _wrong_functions(azure: Azure, app_id: str, expected: set[str]) -> str:
     answer = azure.manage("GET", f"{app_id}/functions")
-    if answer.status >= _ERROR:
+    if not answer.is_fine:
         return f"Azure did not list the functions (status {answer.status}). Check that you may read the function app."
     shown = {str(entry["name"]).rpartition("/")[2] for entry in answer.body.get("value", ())}
     if not shown:
@@ -239,7 +252,7 @@ def _wrong_functions(azure: Azure, app_id: str, expected: set[str]) -> str:
 
 def _unhealthy(azure: Azure, url: str) -> str:
     status = azure.send("GET", f"{url}/api/health", "", None).status
-    if status == 200:  # noqa: PLR2004  what the function answers
+    if status == _OK:
         return ""
     return (
         f"{url}/api/health answers {status or 'nothing'} instead of 200. 503 means that a setting is missing or wrong: "

@@ -571,6 +571,24 @@ def test_filling_again_changes_nothing() -> None:
     assert fake.secrets == before
 
 
+@pytest.mark.parametrize("status", [0, 200, 401, 429, 500, 503])
+def test_a_vault_that_cannot_be_read_does_not_pass_for_an_empty_one(status: int) -> None:
+    """Its keys would be replaced, and everybody signed out."""
+    fake = FakeAzure()
+    operate.fill(vault_of(fake), dataverse_by_secret=False, ask=lambda name: name)
+    before = dict(fake.secrets)
+    vault = vault_of(fake)
+    fake.answer_as_vault = lambda method, *rest: (  # type: ignore[method-assign]
+        operate.Answer(status, {}) if method == "GET" else FakeAzure.answer_as_vault(fake, method, *rest)
+    )
+
+    with pytest.raises(operate.CannotGoOn, match=f"status {status}"):
+        operate.fill(vault, dataverse_by_secret=False, ask=lambda name: name)
+    with pytest.raises(operate.CannotGoOn, match=f"status {status}"):
+        operate.rotate(vault, "signin-keys", ask=pytest.fail)
+    assert fake.secrets == before
+
+
 def test_a_role_that_is_not_known_yet_is_waited_for() -> None:
     """Right after the first deployment the vault refuses for some minutes."""
     fake = FakeAzure(refusals=4)

@@ -28,9 +28,11 @@ export function languageOf(lcid) {
   const locale = LOCALES[lcid] ?? "en-US"
   const language = locale.split("-")[0]
   const spoken = language in TRANSLATIONS ? language : "en"
+  const isMirrored = WRITTEN_FROM_THE_RIGHT.has(language)
   return {
-    locale,
-    direction: WRITTEN_FROM_THE_RIGHT.has(language) ? "rtl" : "ltr",
+    // Dates written from the right do not fit into English sentences.
+    locale: isMirrored && spoken === "en" ? "en-GB" : locale,
+    direction: isMirrored ? "rtl" : "ltr",
     spoken,
     strings: { ...en, ...TRANSLATIONS[spoken] },
   }

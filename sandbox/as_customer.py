@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import requests
 
 from sandbox.tokens import issue
+from shared.dataverse.schema import SOLUTION
 from shared.domain.signins import SignIn
 from shared.http import HttpClient
 from shared.storage.connection import Connection
 from shared.storage.signins import TableSignIns
+from solution import VERSION
 from solution.definitions import MARKETER
 from solution.install import install
 from solution.web import DataverseWeb
@@ -40,6 +42,23 @@ def install_solution(world: "World") -> None:
     give_marketer_role(world)
 
 
+def as_administrator(world: "World") -> dict[str, str]:
+    """Return the variables with which the installer's commands reach this world as its administrator."""
+    bundle = str(world.certificates.authority)
+    return {
+        "DATAVERSE_URL": world.dataverse.url,
+        "DATAVERSE_AUTHORITY": world.entra.url,
+        "DATAVERSE_TENANT_ID": world.settings()["DATAVERSE_TENANT_ID"],
+        "DATAVERSE_CLIENT_ID": ADMINISTRATOR,
+        "DATAVERSE_CLIENT_SECRET": "sandbox-admin-secret",
+        "WORKER_CLIENT_ID": WORKER,
+        "PUBLIC_URL": world.app_url,
+        "WEBHOOK_SECRET": world.webhook_secret,
+        "REQUESTS_CA_BUNDLE": bundle,
+        "CURL_CA_BUNDLE": bundle,
+    }
+
+
 def administrator_web(world: "World") -> DataverseWeb:
     """Return the installer's way into the world's Dataverse, signed in as its administrator."""
     session = requests.Session()
@@ -48,6 +67,13 @@ def administrator_web(world: "World") -> DataverseWeb:
     token = issue(appid=ADMINISTRATOR, audience=world.dataverse.url, now=time.time())
     http = HttpClient(world.dataverse.url, name="Dataverse", session=session)
     return DataverseWeb(http, lambda: {"Authorization": f"Bearer {token}"})
+
+
+def is_installed(world: "World") -> bool:
+    """Tell whether an install has ended: the solution's version is raised last."""
+    return any(
+        row["uniquename"] == SOLUTION and row["version"] == VERSION for row in world.dataverse.do("table", name="solution")
+    )
 
 
 def give_marketer_role(world: "World") -> None:

@@ -32,6 +32,7 @@ DIGEST_SIZE: Final = 32
 _LONGEST_ADDRESS = 254  # bytes; RFC 5321 4.5.3.1.3 with errata 1690 of RFC 3696
 _LONGEST_DOMAIN = 253
 _LONGEST_LABEL = 63  # RFC 1035 2.3.1
+_SHORT = _LONGEST_ADDRESS // 4  # characters that cannot be too many bytes
 _REMEMBERED_DOMAINS = 20_000
 
 
@@ -112,7 +113,8 @@ def prepare_emails(written: Sequence[str]) -> PreparedEmails:
     lines = _usual_lines(written)
     rejected = {}
     for position in _positions_of_nothing(lines):
-        address = normalise(written[position])
+        text = written[position]
+        address = normalise(text) if text else text
         problem = problem_with(address)
         if problem:
             rejected[position] = problem
@@ -145,7 +147,7 @@ def _positions_of_nothing(lines: list[bytes]) -> list[int]:
 # ------------------------------------------------------------------ the verdict
 
 _LOCAL_WORD = r"[a-z0-9_!#$%&'*+/=?^`{|}~\x80-\U0010ffff-]++"
-_LOCAL = re.compile(rf"{_LOCAL_WORD}(?:\.{_LOCAL_WORD})*+")
+_is_dot_atom = re.compile(rf"{_LOCAL_WORD}(?:\.{_LOCAL_WORD})*+").fullmatch
 _DOMAIN_CHARACTERS = re.compile(r"[a-z0-9.\x80-\U0010ffff-]++")
 _RESERVED_LABEL = re.compile(r"(?:^|\.)(?!xn)..--")  # RFC 5890: "--" at the third place is for Punycode
 _MISPLACED_DOT = re.compile(r"^\.|\.\.|\.$")
@@ -162,28 +164,31 @@ def problem_with(address: str) -> Reason | None:
     """
     if not address:
         return Reason.NO_EMAIL
+    local, at_sign, domain = address.partition("@")
     if '"' in address or "<" in address:
         return Reason.FORM_NOT_SUPPORTED
-    local, at_sign, domain = address.partition("@")
     if not at_sign:
         return Reason.NO_AT_SIGN
     if "@" in domain:
         return Reason.SEVERAL_ADDRESSES
-    return _problem_with_local(local) or _problem_with_domain(local, domain)
+    if not (_is_dot_atom(local) and _is_safe(local)):
+        return _problem_with_local(local)
+    if _is_usual_domain(domain) and len(address) <= _SHORT:
+        return None
+    return _problem_with_domain(local, domain)
 
 
-def _problem_with_local(local: str) -> Reason | None:
+def _problem_with_local(local: str) -> Reason:
+    """Return what is wrong with a local part that the library refuses."""
     if not local:
         return Reason.NOTHING_BEFORE_AT_SIGN
-    if _LOCAL.fullmatch(local):
-        return None if _is_safe(local) else Reason.CHARACTERS_NOT_ALLOWED
     words = local.replace(".", "")
-    return Reason.CHARACTERS_NOT_ALLOWED if words and not _LOCAL.fullmatch(words) else Reason.DOTS_MISPLACED
+    return Reason.DOTS_MISPLACED if not words or (_is_dot_atom(words) and _is_safe(words)) else Reason.CHARACTERS_NOT_ALLOWED
 
 
 def _problem_with_domain(local: str, domain: str) -> Reason | None:
     if domain.isascii() and "xn--" not in domain:
-        problem, longest = None if _is_usual_domain(domain) else _visible_problem(domain), len(domain)
+        problem, longest = _visible_problem(domain), len(domain)
     else:
         problem, longest = _library_on_domain(domain)
     if problem is None and len(local.encode()) + len("@") + longest > _LONGEST_ADDRESS:

@@ -107,7 +107,7 @@ def _cancel(job: Job, now: datetime) -> Job:
 
 def _retry(job: Job, request: Request, now: datetime) -> Job:
     """Go on where a failed job stopped, when its member list is still there; otherwise begin anew."""
-    if job.step is not Step.DONE:
+    if job.step is not Step.DONE and job.round:
         return replace(job, attempts=0)
     if job.failed_at in _CREATING and job.parts and job.tallies.eligible:
         again = replace(

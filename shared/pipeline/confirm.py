@@ -10,10 +10,13 @@ from shared.domain.audiences import Audience, State
 from shared.domain.jobs import Job, Step
 from shared.domain.waiting import next_look
 from shared.errors import AdAccountNeeded, AudienceGone, SignInNeeded, TryAgainLater, UnexpectedAnswer
+from shared.logs import get_logger
 from shared.pipeline import sentences
 from shared.pipeline.moves import Move, Progress
 from shared.pipeline.tokens import TokenKeeper
 from shared.ports import Clock, LinkedIn
+
+logger = get_logger(__name__)
 
 A_DAY = 24 * 3600.0
 WATCHED = timedelta(days=100)  # LinkedIn drops an unused audience after 90
@@ -67,6 +70,9 @@ class Confirm:
 
     def _ready(self, job: Job, audience: Audience) -> Move:
         now = self._clock.now()
+        news = any(job.shown.get(str(name)) != value for name, value in _figures(audience).items())
+        if news:
+            _log(job, audience)
         finished = job.finished or now
         shown = {
             Column.STATUS: Status.READY,
@@ -76,7 +82,7 @@ class Confirm:
             **_figures(audience),
         }
         watched = replace(job, finished=finished)
-        if job.step is Step.CONFIRM or any(job.shown.get(str(name)) != value for name, value in _figures(audience).items()):
+        if job.step is Step.CONFIRM or news:
             watched = watched.showing(shown, result=True)
         if now - finished > WATCHED:
             return Move(watched.ended(now), after=None)
@@ -98,6 +104,21 @@ class Confirm:
         shown = {Column.STATUS: status, Column.MESSAGE: sentence, **_figures(audience)}
         ended = job.ended(now).without_audience() if status is Status.EXPIRED else job.ended(now)
         return Move(ended.showing(shown, result=True), after=None)
+
+
+def _log(job: Job, audience: Audience) -> None:
+    logger.info(
+        "LinkedIn has measured the audience",
+        extra={
+            "action": "audience-measured",
+            "job": job.id,
+            "state": audience.state,
+            "sent": job.sent,
+            "matched": audience.matched,
+            "size": audience.size,
+            "match_rate": audience.match_rate,
+        },
+    )
 
 
 def _figures(audience: Audience) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class SignInDesk:
                 return
             except TryAgainLater as error:
                 come_back(self._queue, self._clock, message, error)
+            except AudienceSyncError as error:
+                logger.warning(
+                    "A sign-in command failed", extra={"action": "signin-failed", "row": message.id, "reason": str(error)}
+                )
+                self._say(message.id, SignInStatus.REFUSED, str(error))
 
     def _take_command(self, row_id: str) -> None:
         request = self._records.read_sign_in_request(row_id)
@@ -201,6 +206,7 @@ class SignInDesk:
             return
         row_id = self._records.sign_in_row_of(user_id)
         days = sign_in.days_left(self._clock.now())
+        logger.info("A sign-in ends soon", extra={"action": "signin-ends-soon", "row": row_id, "days": days})
         if days < 0:
             self._sign_ins.delete(user_id)
         if row_id is None:

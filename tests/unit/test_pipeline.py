@@ -794,3 +794,12 @@ def test_a_mark_without_a_person_says_so_on_the_record() -> None:
 
     assert rows.made == []
     assert rows.results[0][Result.MESSAGE] == sentences.LIVE_WITHOUT_USER
+
+
+def test_retry_begins_anew_when_the_engine_has_lost_its_memory(road: Road) -> None:
+    """The storage account may be lost; the rows in Dataverse are still there."""
+    road.press(Command.CHECK, lima_adaccount=ACCOUNT)
+    road.jobs.rows.clear()
+    road.press(Command.RETRY)
+
+    assert road.rows.status() == Status.READY_TO_CREATE

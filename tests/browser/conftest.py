@@ -4,8 +4,6 @@ Run by `make browser-test`, or by naming this folder or the marker; a plain run 
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,25 +20,14 @@ from playwright.sync_api import (
     Page,
     Request,
     expect,
-    sync_playwright,
 )
 
+from sandbox.form.browser import chromium as run_chromium
+from sandbox.form.browser import find_chromium
 from sandbox.form.stage import MARA, MILES, Stage, served
 from solution.tab.build import PACKAGES, built
 
 HERE = Path(__file__).parent
-CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TABLE = "msdynmkt_segmentdefinition"
 CONTROL = "WebResource_lima"
 ENGLISH, GERMAN, ARABIC = 1033, 1031, 1025
@@ -71,12 +58,11 @@ def tab() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Run the system's browser."""
-    if CHROMIUM is None:
+    program = find_chromium()
+    if program is None:
         pytest.skip("No Chromium is installed: install the package chromium, or name its program in CHROMIUM.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with run_chromium(program) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -531,7 +531,39 @@ def test_the_only_usable_account_is_chosen_already(choosing: Any) -> None:
     window = choosing([ACCOUNTS[0], account(9, "Agency", role="VIEWER")])
 
     expect(window.tab.get_by_role("radio", name="Contoso Europe")).to_be_checked()
+    window.tab.get_by_text("1 ad account cannot be used").click()
     window.sees("You may only view this account.")
+
+
+def test_an_account_that_linkedin_refused_brings_the_person_back_to_the_choice(stage: Stage, form: Any) -> None:
+    """With the worker's reason, which is newer than the list of accounts."""
+    stage.sign_in(accounts=ACCOUNTS)
+    segment = stage.segment()
+    sentence = "The chosen ad account cannot be used for audiences."
+    used = ACCOUNTS[0]["urn"]
+    stage.audience(segment, "WAITING_FOR_AD_ACCOUNT", **TALLY, adaccount=used, statusmessage=sentence)
+    window = form(segment)
+    window.click("Continue")
+
+    window.heading(CHOOSE)
+    window.sees(sentence)
+    window.check_accessibility()
+
+
+def test_a_sign_in_lost_on_the_way_is_asked_for_again(stage: Stage, form: Any) -> None:
+    """Half the members are sent already, so nobody is led through the wizard once more."""
+    stage.sign_in(accounts=ACCOUNTS, status="EXPIRED", days=-1)
+    segment = stage.segment()
+    sentence = "LinkedIn no longer accepts the sign-in."
+    row = stage.audience(segment, "WAITING_FOR_SIGN_IN", **TALLY, adaccount="urn:1", sent=5_000, statusmessage=sentence)
+    window = form(segment)
+
+    window.heading("Sign in to LinkedIn")
+    window.sees(sentence)
+    expect(window.button("Back")).to_have_count(0)
+    window.check_accessibility()
+    stage.change("lima_audience", row, status="UPLOADING")
+    window.heading(SENDING)
 
 
 def test_accounts_can_be_read_again(choosing: Any, worker: Any, stage: Stage, accounts: str) -> None:

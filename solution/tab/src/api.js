@@ -48,11 +48,14 @@ export function recordFrom(search) {
  * @param {Window} page - the page's window, on which `setClientApiContext` is set
  * @returns {Promise<Api>} rejected after a minute without any client API
  */
-export function connect(page) {
+export async function connect(page) {
   const handed = new Promise((resolve) => {
     page.setClientApiContext = (xrm, formContext) => resolve(new Api(xrm, formContext))
   })
-  return Promise.race([handed, fromParent(page)])
+  const api = await Promise.race([handed, fromParent(page)])
+  // The form may come late, and comes again whenever a tab is opened.
+  page.setClientApiContext = (_, formContext) => (api.formContext = formContext)
+  return api
 }
 
 function fromParent(page) {
@@ -109,7 +112,9 @@ export class Api {
   async segment(ref) {
     const kind = SEGMENT_KINDS[ref.table]
     if (!kind) throw new Trouble({ message: `The table ${ref.table} holds no segments.` })
-    const [row, companion] = await Promise.all([this.segmentRow(ref, kind), kind.companion && this.companion(ref, kind.companion)])
+    // Without the companion the worker's check decides, which knows everything.
+    const companionRow = kind.companion && this.companion(ref, kind.companion).catch(() => null)
+    const [row, companion] = await Promise.all([this.segmentRow(ref, kind), companionRow])
     return segmentFrom(ref, row, companion ?? null)
   }
 

@@ -25,7 +25,9 @@ import { isMoving, shownAudience, viewOf } from "./view.js"
 const SCREENS = {
   before: Before, checked: Checked, choose: Choose, refused: Refused, result: Result, running: Running, signin: SignInScreen,
 }
+// What windows of one browser tell each other: the id of a segment whose audiences have changed, or this
 const CHANNEL = "lima-tab"
+const SIGNED_IN = "signed in"
 
 /** The whole page, given its root, an API and the record it stands beside. */
 export class Tab {
@@ -74,7 +76,7 @@ export class Tab {
     await this.refresh()
     document.addEventListener("visibilitychange", () => this.cameBack())
     window.addEventListener("focus", () => this.cameBack())
-    this.others.addEventListener("message", ({ data }) => data === this.ref.id && this.refresh())
+    this.others.addEventListener("message", ({ data }) => [this.ref.id, SIGNED_IN].includes(data) && this.refresh())
     new IntersectionObserver((entries) => {
       const wasShown = this.isShown
       this.isShown = entries.at(-1).isIntersecting
@@ -144,7 +146,9 @@ export class Tab {
   takeSignIn(signIn) {
     this.known.signIn = signIn
     const isOver = this.flow.sees(signIn)
-    if (isOver && isSignedIn(signIn, new Date())) this.announce(this.speech.say("signin.ok"))
+    if (!isOver || !isSignedIn(signIn, new Date())) return
+    this.announce(this.speech.say("signin.ok"))
+    this.others.postMessage(SIGNED_IN)
   }
 
   watchedAudience() {

@@ -90,6 +90,8 @@ function pendingPhase(audience) {
 
 function wizardScreen({ step, signIn, now }, audience) {
   if (audience.command === "CANCEL") return "running"
+  // An audience that has its ad account was on its way already, and lost its sign-in there.
+  if (audience.status === "WAITING_FOR_SIGN_IN" && audience.account) return "signin"
   if (step !== "choose" && step !== "signin") return "checked"
   return isSignedIn(signIn, now) ? "choose" : "signin"
 }

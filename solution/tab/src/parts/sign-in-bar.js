@@ -25,13 +25,20 @@ export class SignInBar {
     this.message.update(!this.tab.screen.showsSignIn)
     const { signIn } = this.tab.known
     const now = new Date()
-    const state = this.tab.flow.isActive && !isSignedIn(signIn, now) ? "waiting" : signInState(signIn, now)
+    const state = this.stateNow(signIn, now)
     const days = signIn?.expires ? daysLeft(signIn.expires, now) : null
     const key = [state, days, signIn?.name, Boolean(this.tab.known.problem)].join()
     if (key === this.shown) return
     this.shown = key
     fill(this.element, this.tab.known.problem && !signIn ? [] : this.status(state, signIn, days), this.commands(state))
     fill(this.ending, this.warningFor(state, signIn, days))
+  }
+
+  // Waiting is what this window does; a row that waits may have been given up in another one.
+  stateNow(signIn, now) {
+    const state = signInState(signIn, now)
+    if (this.tab.flow.isActive && !isSignedIn(signIn, now)) return "waiting"
+    return state === "waiting" ? "none" : state
   }
 
   status(state, signIn, days) {

@@ -7,6 +7,7 @@ import { NAME_LENGTH } from "../rows.js"
 import { shownAudience } from "../view.js"
 
 const MANY = 6
+const INTENTS = { WAITING_FOR_AD_ACCOUNT: "warning" }
 
 /** What is chosen and typed is kept while the person goes back and forth. */
 export class Choose {
@@ -23,6 +24,7 @@ export class Choose {
     this.nothing = h("p.note", { hidden: true }, speech.say("choose.nothing"))
     this.unusable = h("div.unusable")
     this.empty = h("div")
+    this.reason = h("div", { role: "status" })
     tab.draft.name ??= (shownAudience(tab.known).name || tab.known.segment.name).slice(0, NAME_LENGTH)
     this.name = h(
       "fluent-text-input.name",
@@ -43,7 +45,7 @@ export class Choose {
     this.element = h(
       "div.screen",
       {},
-      this.heading, this.empty, this.form, this.unusable,
+      this.heading, this.reason, this.empty, this.form, this.unusable,
       h("div.actions.quiet", {}, this.refresh, button(speech.say("choose.other"), () => tab.signIn(), { appearance: "subtle", size: "small" })),
       this.naming, this.problem,
       h("div.actions", {}, this.create, button(speech.say("choose.back"), () => tab.goTo("checked"))),
@@ -58,9 +60,11 @@ export class Choose {
     setBusy(this.refresh, isReading, speech.say(isReading ? "choose.refreshing" : "choose.refresh"))
     setBusy(this.create, busy === "create", speech.say(busy === "create" ? "choose.creating" : "choose.create"))
     setText(this.will, speech.say("choose.will", { count: audience.tally.eligible }))
-    const key = JSON.stringify(accounts)
+    const key = JSON.stringify([accounts, audience.account, audience.message])
     if (key === this.shown) return
     this.shown = key
+    // An audience that has its ad account was on its way already, and the worker says why it is back.
+    fill(this.reason, audience.account && audience.message && notice(INTENTS[audience.status] ?? "info", audience.message))
     this.offer(accounts, audience)
   }
 
@@ -105,12 +109,14 @@ export class Choose {
 
   unusableList(accounts) {
     const { speech } = this.tab
-    if (accounts.length === 0) return []
+    if (accounts.length === 0) return null
     const why = ({ status }) => speech.say(status === "ACTIVE" ? "choose.viewerWhy" : "choose.statusWhy")
-    return [
-      h("h3", {}, speech.say("choose.unusable")),
+    return h(
+      "details",
+      { open: this.usable.length === 0 },
+      h("summary", {}, speech.say("choose.unusable", { count: accounts.length })),
       h("ul", {}, accounts.map((account) => h("li", {}, h("span.account-name", {}, account.name), " ", h("span.note", {}, `${this.facts(account)} – ${why(account)}`)))),
-    ]
+    )
   }
 
   tellStates() {

@@ -131,7 +131,7 @@ export const de = {
   "choose.nothing": "Kein Werbekonto hat dies im Namen oder in der ID.",
   "choose.facts": "ID {id} · {currency} · {status} · {role}",
   "choose.test": "Testkonto",
-  "choose.unusable": "Nicht verwendbar",
+  "choose.unusable": { one: "1 Werbekonto ist nicht verwendbar", other: "{count} Werbekonten sind nicht verwendbar" },
   "choose.viewerWhy": "Sie dürfen dieses Konto nur ansehen. Bitten Sie die Kontoverwaltung um eine andere Rolle.",
   "choose.statusWhy": "Dieses Konto ist im Campaign Manager nicht aktiv.",
   "choose.none": "LinkedIn zeigt für Sie kein Werbekonto",

@@ -138,7 +138,7 @@ export const en = {
   "choose.nothing": "No ad account has this in its name or id.",
   "choose.facts": "ID {id} · {currency} · {status} · {role}",
   "choose.test": "Test account",
-  "choose.unusable": "Cannot be used",
+  "choose.unusable": { one: "1 ad account cannot be used", other: "{count} ad accounts cannot be used" },
   "choose.viewerWhy": "You may only view this account. Ask an account manager for another role.",
   "choose.statusWhy": "This account is not active in Campaign Manager.",
   "choose.none": "LinkedIn shows no ad account for you",

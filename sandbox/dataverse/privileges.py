@@ -67,6 +67,8 @@ class Privileges:
         self._state = state
         self.by_role: dict[str, dict[str, int]] = {}
         """Privilege id and depth of every role, by role id."""
+        self.used: dict[str, set[str]] = {}
+        """Names of the privileges that each user's requests have needed and had, by user id."""
         self._names: dict[str, str] = {}
         self._kept: dict[str, dict[str, int]] = {}
         self._kept_at = -1
@@ -143,9 +145,10 @@ class Privileges:
     def require(self, caller: Caller, verb: str, table: Table) -> int:
         """Return the depth of a privilege, or raise the 403 that names the missing one."""
         depth = self.depth(caller, verb, table)
+        stands_for = self._state.schema.tables.get(STAND_INS.get(table.name) or table.name, table)
         if not depth:
-            stands_for = self._state.schema.tables.get(STAND_INS.get(table.name) or table.name, table)
             raise self.missing(caller, privilege_name(verb, stands_for), table)
+        self.used.setdefault(caller.user_id, set()).add(privilege_name(verb, stands_for))
         return depth
 
     def require_named(self, caller: Caller, name: str) -> None:

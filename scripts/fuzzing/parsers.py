@@ -200,6 +200,7 @@ _PAGE = {
     "value": [_MEMBER, _MEMBER | {"contactid": OTHER}],
     "@odata.nextLink": f"{DATAVERSE}/api/data/v9.2/contacts?$skiptoken=x",
 }
+_SECOND_PAGE = _PAGE | {"@odata.nextLink": f"{DATAVERSE}/api/data/v9.2/contacts?$skiptoken=y"}
 _COOKIE = '<cookie pagenumber="2" pagingcookie="%253ccookie%2520page%253d%25221%2522%253e" istracking="False" />'
 _FETCH_PAGE = {
     "value": [_MEMBER],
@@ -290,9 +291,9 @@ def _dataverse_targets() -> Iterator[Target]:
         (Kind.OUTBOUND, ([_OUTBOUND],)),
     ):
         yield Target(f"{kind} segment", _dataverse(*samples), _look_up(_segment(kind).ref))
-    yield Target("static list pages", _dataverse([_PAGE], [_PAGE], [{"value": []}]), _pages_of(_segment(Kind.LIST)))
+    yield Target("static list pages", _dataverse([_PAGE], [_SECOND_PAGE], [{"value": []}]), _pages_of(_segment(Kind.LIST)))
     dynamic = _segment(Kind.LIST, is_static=False, source=_QUERY)
-    yield Target("dynamic list pages", _dataverse([_FETCH_PAGE], [_FETCH_PAGE], [{"value": []}]), _pages_of(dynamic))
+    yield Target("dynamic list pages", _dataverse([_FETCH_PAGE], [{"value": []}]), _pages_of(dynamic))
     queries = st.one_of(torn(_QUERY.encode()).map(lambda text: text.decode("latin-1")), TEXTS)
     last = [Answer(200, CaseInsensitiveDict(), b'{"value":[]}')]
     yield Target("dynamic list query", queries, lambda query: _pages_of(_segment(Kind.LIST, is_static=False, source=query))(last))
@@ -307,7 +308,7 @@ def _dataverse_targets() -> Iterator[Target]:
         lambda given: _used_up(_members(given).list_ids(_segment(Kind.OUTBOUND)) or ()),
     )
     yield Target(
-        "opted-out addresses", _dataverse([_CONSENTS], [_CONSENTS]), lambda given: _used_up(_members(given).opted_out(""))
+        "opted-out addresses", _dataverse([_CONSENTS], [{"value": []}]), lambda given: _used_up(_members(given).opted_out(""))
     )
     yield Target("audience row", _dataverse([_AUDIENCE_ROW]), lambda given: _records(given).read_request(ROW))
     sign_in_row = {"lima_status": 727000001, "lima_command": 727000000, "_ownerid_value": OTHER, "@odata.etag": 'W/"1"'}

@@ -16,7 +16,7 @@ from sandbox.web import Route
 STATIC = Path(__file__).parent / "static"
 USER_COOKIE = "sandbox-user"
 LANGUAGE_COOKIE = "sandbox-language"
-LANGUAGES = {1033: "English", 1031: "Deutsch", 1025: "العربية"}
+LANGUAGES = [(1033, "English"), (1031, "Deutsch"), (1025, "العربية")]
 # The strict policy of model-driven apps without the platform's own hosts (Learn: content security policy).
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "

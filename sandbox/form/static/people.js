@@ -1,6 +1,6 @@
 /** Who the browser is, told by the server in the page, with links to be somebody else. */
 
-/** @type {{people: object[], me: {id: string, name: string, lcid: number}, languages: Record<string, string>}} */
+/** @type {{people: object[], me: {id: string, name: string, lcid: number}, languages: [number, string][]}} */
 export const facts = JSON.parse(document.body.dataset.facts)
 
 /** Offer the other users and languages at the page's head. */
@@ -8,7 +8,7 @@ export function showPeople() {
   const next = location.pathname + location.search
   const links = [
     ...facts.people.map(({ id, name }) => link({ id, next }, name, id === facts.me.id)),
-    ...Object.entries(facts.languages).map(([lcid, name]) => link({ lcid, next }, name, Number(lcid) === facts.me.lcid)),
+    ...facts.languages.map(([lcid, name]) => link({ lcid, next }, name, lcid === facts.me.lcid)),
   ]
   document.getElementById("who").append(...links)
 }

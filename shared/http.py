@@ -7,6 +7,7 @@ address that came out of an answer (a next link, say) is followed only when it s
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -17,6 +18,7 @@ from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 90.0
 CONNECTIONS = 32
+_READ_AT_ONCE = 1024 * 1024  # bytes; `requests` itself reads 10 KB at once, a hundred calls for one page of members
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class HttpClient:
         self.name = name
         self._origin = _origin(self.base_url)
         self._session = session or new_session()
+        self._surroundings: dict[str, Any] | None = None
 
     def send(self, request: Request, *, read_seconds: float = READ_SECONDS) -> Answer:
         """Send once and return the answer, whatever its status.
@@ -57,21 +60,31 @@ class HttpClient:
         Raises RemoteUnavailable when the request surely was not carried out, OutcomeUnknown when it may
         have been, UnexpectedAnswer when it would leave the configured origin.
         """
-        url = self.address(request.path)
         try:
-            response = self._session.request(
-                request.method,
-                url,
-                data=request.body,
-                headers={name: value for name, value in request.headers.items() if value},
+            response = self._session.send(
+                self._prepared(request),
                 timeout=(CONNECT_SECONDS, read_seconds),
                 allow_redirects=False,
+                **self._of_this_machine(),
             )
+            body = b"".join(response.iter_content(_READ_AT_ONCE))
         except requests.ConnectTimeout as error:
             raise RemoteUnavailable(f"{self.name} could not be reached. The step is tried again.") from error
         except requests.RequestException as error:
             raise OutcomeUnknown(f"{self.name} gave no answer ({type(error).__name__}). The step is tried again.") from error
-        return Answer(response.status_code, response.headers, response.content)
+        return Answer(response.status_code, response.headers, body)
+
+    def _prepared(self, request: Request) -> requests.PreparedRequest:
+        """Return the request as `requests` sends it, without the session's search for stored passwords and cookies."""
+        given = {name: value for name, value in request.headers.items() if value}
+        headers = {**self._session.headers, **given}
+        return requests.Request(request.method, self.address(request.path), headers=headers, data=request.body).prepare()
+
+    def _of_this_machine(self) -> dict[str, Any]:
+        """Return proxies and trusted certificates, which `requests` would gather from the environment for every request."""
+        if self._surroundings is None:
+            self._surroundings = dict(self._session.merge_environment_settings(self.base_url, {}, True, None, None))
+        return self._surroundings
 
     def address(self, path: str) -> str:
         """Return the full address of a path; raises UnexpectedAnswer for one on another origin."""

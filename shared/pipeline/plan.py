@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from operator import add
 from tempfile import SpooledTemporaryFile
 from typing import IO
-from uuid import UUID
 
 from shared.dataverse.schema import Audience as Column
 from shared.domain.jobs import Job, Step, Tallies
 from shared.domain.member_lists import Piece, merge
-from shared.domain.parts import LEFT_OUT_SIZE
+from shared.domain.parts import ID_SIZE, LEFT_OUT_SIZE
 from shared.domain.reasons import Reason
 from shared.errors import ConfigurationWrong
 from shared.logs import get_logger
@@ -22,6 +22,9 @@ logger = get_logger(__name__)
 
 _IN_MEMORY = 1_000_000
 _LINES_AT_ONCE = 5_000
+_HELD_AT_ONCE = 400_000  # members; 48 bytes each
+_ID = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\n"
+_ID_PLACES = [place for place, sign in enumerate(_ID) if sign == ord("x")][::2]
 
 
 class Plan:
@@ -38,7 +41,7 @@ class Plan:
         opted_out = [self._files.open(f"{folder}/{names.opted_out(number)}") for number in range(job.opted_out_parts)]
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as left_out:
             sink = _Sink(left_out)
-            self._files.write(f"{folder}/{names.MEMBER_LIST}", sink.digests(merge(parts, opted_out)))
+            self._files.write(f"{folder}/{names.MEMBER_LIST}", sink.digests(merge(parts, opted_out, _HELD_AT_ONCE)))
             self._attach(job, left_out)
         tallies = sink.tallies
         logger.info("Planned the audience", extra={"action": "audience-planned", "job": job.id, "eligible": tallies.eligible})
@@ -79,20 +82,26 @@ def left_out_lines(left_out: IO[bytes], base: str, limit: int) -> Iterator[bytes
 
     After `limit` members a last line says how many more there are.
     """
-    sentences = {reason.value: f"{reason.word},{_quoted(reason.sentence)}\r\n" for reason in Reason}
+    endings = {reason.value: f",{reason.word},{_quoted(reason.sentence)}\r\n" for reason in Reason}
     yield f"\ufeff{base}id,reason,explanation\r\n".encode()
     written = 0
     while records := left_out.read(LEFT_OUT_SIZE * _LINES_AT_ONCE):
         count = len(records) // LEFT_OUT_SIZE
-        take = min(count, limit - written)
-        yield "".join(_line(records, at * LEFT_OUT_SIZE, sentences) for at in range(take)).encode()
+        take = records[: max(0, min(count, limit - written)) * LEFT_OUT_SIZE]
+        reasons = map(endings.__getitem__, take[ID_SIZE::LEFT_OUT_SIZE])
+        yield "".join(map(add, _written_ids(take), reasons)).encode()
         written += count
     if written > limit:
         yield f"and {written - limit} more,,\r\n".encode()
 
 
-def _line(records: bytes, at: int, sentences: dict[int, str]) -> str:
-    return f"{UUID(bytes=records[at : at + 16])},{sentences[records[at + 16]]}"
+def _written_ids(records: bytes) -> list[str]:
+    """Return the ids of members left out as GUIDs, written digit by digit into a pattern, all at once."""
+    text = bytearray(_ID * (len(records) // LEFT_OUT_SIZE))
+    for byte, place in enumerate(_ID_PLACES):
+        digits = records[byte::LEFT_OUT_SIZE].hex().encode()
+        text[place :: len(_ID)], text[place + 1 :: len(_ID)] = digits[::2], digits[1::2]
+    return text.decode("ascii").split()
 
 
 def _quoted(sentence: str) -> str:

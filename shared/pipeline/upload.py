@@ -9,18 +9,20 @@ from datetime import datetime, timedelta
 from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Status
 from shared.domain.jobs import Job, Step
-from shared.errors import AudienceGone, TryAgainLater, UnexpectedAnswer
+from shared.errors import AudienceGone, AudienceSyncError, TryAgainLater, UnexpectedAnswer
 from shared.logs import get_logger
 from shared.pipeline import sentences
 from shared.pipeline.files import MEMBER_LIST
 from shared.pipeline.moves import Move, Progress
-from shared.pipeline.tokens import TokenKeeper
+from shared.pipeline.tokens import HeldToken, TokenKeeper
 from shared.ports import BatchOutcome, Clock, Files, LinkedIn, RangeReader
 
 logger = get_logger(__name__)
 
 DIGEST = 32
 NEW_AUDIENCE_PAUSE = 10.0
+SAVE_EVERY = timedelta(seconds=1)  # what a killed worker sends again at most
+_READ_AT_ONCE = 4 * 1024 * 1024  # bytes of the member list
 
 
 class Upload:
@@ -49,13 +51,21 @@ class Upload:
             return Move(job.read_anew())  # it waited for a person longer than lists are kept
         batches = -(-members.size // (DIGEST * self._batch_size))
         reasons: Counter[str] = Counter()
-        for outcome in self._outcomes(job, members, batches):
-            reasons.update(outcome.reasons)
-            job = job.went_on(batch=job.batch + 1, sent=job.sent + outcome.accepted, refused=job.refused + outcome.refused)
-            if job.batch < batches:
-                job = progress(job, _shown(job, batches))
-            if self._clock.now() >= until and job.batch < batches:
-                return Move(job)
+        saved, again = job, self._clock.now()
+        try:
+            for outcome in self._outcomes(job, members, batches):
+                reasons.update(outcome.reasons)
+                job = job.went_on(batch=job.batch + 1, sent=job.sent + outcome.accepted, refused=job.refused + outcome.refused)
+                now = self._clock.now()
+                if now >= until and job.batch < batches:
+                    return Move(job)
+                if now >= again and job.batch < batches:
+                    job = saved = progress(job, _shown(job, batches))
+                    again = now + SAVE_EVERY
+        except AudienceSyncError:
+            if job is not saved:
+                progress(job)  # what was answered before is not sent again
+            raise
         if reasons:
             logger.warning("LinkedIn refused members", extra={"action": "members-refused", "reasons": dict(reasons)})
         if job.refused and not job.sent:
@@ -67,21 +77,29 @@ class Upload:
 
         Batches are begun only as fast as answers are taken, so what is stopped here was at most sent, never lost.
         """
+        token = self._tokens.held(job.signs_in_as)
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="upload") as pool:
             under_way: deque[Future[BatchOutcome]] = deque()
-            ahead = iter(range(job.batch, batches))
+            ahead = self._batches(members, job.batch)
             try:
                 for _ in range(batches - job.batch):
-                    while len(under_way) < self._parallel and (number := next(ahead, None)) is not None:
-                        size = DIGEST * self._batch_size
-                        under_way.append(pool.submit(self._send, job, members.read(number * size, size)))
+                    while len(under_way) < self._parallel and (digests := next(ahead, None)) is not None:
+                        under_way.append(pool.submit(self._send, job, token, digests))
                     yield under_way.popleft().result()
             finally:
                 for future in under_way:
                     future.cancel()
 
-    def _send(self, job: Job, digests: bytes) -> BatchOutcome:
-        outcome = self._tokens.call(job.signs_in_as, lambda token: self._linkedin.add_members(token, job.audience_id, digests))
+    def _batches(self, members: RangeReader, first: int) -> Iterator[bytes]:
+        """Yield the batches from number `first` on; the list is read in larger pieces, for each reading is a request."""
+        size = DIGEST * self._batch_size
+        piece = max(1, _READ_AT_ONCE // size) * size
+        for at in range(first * size, members.size, piece):
+            held = members.read(at, piece)
+            yield from (held[begin : begin + size] for begin in range(0, len(held), size))
+
+    def _send(self, job: Job, token: HeldToken, digests: bytes) -> BatchOutcome:
+        outcome = token.call(lambda token: self._linkedin.add_members(token, job.audience_id, digests))
         if outcome is None:
             self._explain_unknown(job)
         assert outcome is not None  # noqa: S101  _explain_unknown always raises

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,7 +46,7 @@ class Canned(BaseAdapter):
         form = parse_qs(body.decode() if isinstance(body, bytes) else body)
         self.asked.append((urlsplit(request.url or "").path, {name: values[0] for name, values in form.items()}))
         response = requests.Response()
-        response.status_code, response._content, response.request = self.status, self.body, request
+        response.status_code, response.raw, response.request = self.status, BytesIO(self.body), request
         return response
 
     def close(self) -> None:

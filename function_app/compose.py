@@ -186,5 +186,6 @@ def build(env: Mapping[str, str]) -> Product:
             clock=clock,
             overdue_after=timedelta(seconds=settings.overdue_seconds),
             retention=timedelta(days=settings.retention_days),
+            left_out_kept=timedelta(days=settings.left_out_days),
         ),
     )

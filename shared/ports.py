@@ -90,6 +90,9 @@ class Records(Protocol):
     def attach_left_out(self, row_id: str, content: Iterable[bytes]) -> None:
         """Store the list of members left out (CSV, UTF-8) in the row's file column, replacing an earlier one."""
 
+    def forget_left_out(self, before: datetime) -> int:
+        """Delete the lists of members left out from rows that have not changed since a moment; return how many."""
+
     def write_result(self, ref: SegmentRef, changes: Changes) -> None:
         """Write result columns of the segment record; a record or columns that are gone are passed over."""
 

@@ -157,6 +157,7 @@ class Settings:
     part_members: int
     retention_days: float
     left_out_limit: int
+    left_out_days: float
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -236,6 +237,7 @@ NAMES: dict[str, Setting] = {
     "part_members": Setting("PART_MEMBERS", "50000", _whole(1, 500000)),
     "retention_days": Setting("RETENTION_DAYS", "7", _number(0.01, 365)),
     "left_out_limit": Setting("LEFT_OUT_LIMIT", "200000", _whole(0, 2000000)),
+    "left_out_days": Setting("LEFT_OUT_DAYS", "30", _number(0.01, 3650)),
 }
 
 

@@ -87,6 +87,20 @@ class DataverseRecords:
                 "The list of members left out is too long for its column", extra={"action": "left-out-too-long", "row": row_id}
             )
 
+    def forget_left_out(self, before: datetime) -> int:
+        """Delete the lists of members left out from rows that have not changed since a moment; return how many.
+
+        Whether there is a list is asked of the column with its name, which every file column has beside it (Learn: Use
+        file column data).
+        """
+        asked = f"{Audience.LEFT_OUT}_name ne null and modifiedon lt {protocol.moment(before)}"
+        path = protocol.query(AUDIENCE_SET, select=[Audience.ID], filter=asked)
+        found = list(_ids_in(self._client.rows(path, "look for old lists of members left out"), Audience.ID))
+        for row_id in found:
+            of_row = protocol.row(AUDIENCE_SET, row_id)
+            self._client.delete(f"{of_row}/{Audience.LEFT_OUT}", f"delete the list of members left out of row {row_id}")
+        return len(found)
+
     def pending_audiences(self, since: datetime) -> list[str]:
         """Return ids of audience rows with an untaken command that changed after `since`."""
         return self._pending(AUDIENCE_SET, Audience.ID, Audience.COMMAND, since)

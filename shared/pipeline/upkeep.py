@@ -34,11 +34,12 @@ class Upkeep:
         clock: Clock,
         overdue_after: timedelta,
         retention: timedelta,
+        left_out_kept: timedelta,
     ) -> None:
         self._jobs, self._queue, self._records, self._files = jobs, queue, records, files
         self._doorbells, self._tickets, self._sign_ins, self._desk = doorbells, tickets, sign_ins, desk
         self._runner, self._clock = runner, clock
-        self._overdue_after, self._retention = overdue_after, retention
+        self._overdue_after, self._retention, self._left_out_kept = overdue_after, retention, left_out_kept
 
     def wake(self) -> int:
         """Send the messages of overdue jobs again, and ring for rows whose webhook never came; return how many."""
@@ -68,14 +69,23 @@ class Upkeep:
         return len(lost)
 
     def tidy(self) -> None:
-        """Delete files, events, tickets and ended jobs that are older than they are kept."""
+        """Delete files, events, tickets, ended jobs and lists of members left out that are older than they are kept."""
         now = self._clock.now()
         deleted = sum(self._files.delete_all(path) for path in list(self._files.older_than(now - self._retention)))
         events = self._doorbells.clear_before(now - DOORBELLS_KEPT)
         tickets = self._tickets.clear_before(now)
         for job_id in self._jobs.finished_before(now - JOBS_KEPT):
             self._runner.forget(job_id)
-        logger.info("Tidied up", extra={"action": "tidied", "files": deleted, "events": events, "tickets": tickets})
+        lists = self._forget_left_out()
+        tidied = {"files": deleted, "events": events, "tickets": tickets, "lists": lists}
+        logger.info("Tidied up", extra={"action": "tidied", **tidied})
+
+    def _forget_left_out(self) -> int:
+        try:
+            return self._records.forget_left_out(self._clock.now() - self._left_out_kept)
+        except AudienceSyncError as error:
+            logger.warning("Old lists could not be deleted", extra={"action": "upkeep-failed", "reason": str(error)})
+            return 0
 
     def warn(self) -> None:
         """Tell users whose sign-in ends soon."""

@@ -232,6 +232,7 @@ def everything(house: House) -> None:
     house.sign_in()
     house.clock.advance(55 * 86400)
     house.product.upkeep.wake()
+    house.product.upkeep.tidy()
     house.product.upkeep.warn()
     house.ask_sign_in(row_id, DISCONNECT)
 

@@ -57,6 +57,7 @@ SETTINGS = {
     "SIGNIN_KEYS": "k1:a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
     "PUBLIC_URL": "https://audiences.example",
     "RETENTION_DAYS": "7",
+    "LEFT_OUT_DAYS": "30",
 }
 CREATE, CONNECT = 727000001, 727000000
 AUTOMATION = 727000001
@@ -216,6 +217,35 @@ def test_members_are_kept_for_the_days_that_are_set_and_no_longer(house: House) 
     assert house.paths() == []
     assert house.row("lima_audience", row_id)["lima_status"] == READY
     assert house.jobs.load(row_id) is not None
+
+
+def test_the_list_of_members_left_out_stays_on_the_row_for_the_days_that_are_set(house: House) -> None:
+    """Long enough to mend the addresses; the figures on the row stay."""
+    house.sign_in()
+    row_id = house.order()
+    house.finish(row_id)
+    assert house.row("lima_audience", row_id).get("lima_leftout_name") == "left-out.csv"
+
+    house.clock.advance(29 * DAY)
+    house.product.upkeep.tidy()
+    assert house.row("lima_audience", row_id).get("lima_leftout_name") == "left-out.csv"
+    house.clock.advance(2 * DAY)
+    house.product.upkeep.tidy()
+
+    after = house.row("lima_audience", row_id)
+    assert (after.get("lima_leftout"), after.get("lima_leftout_name")) == (None, None)
+    assert after["lima_inactive"] > 0
+    house.product.upkeep.tidy()
+
+
+def test_files_are_deleted_although_dataverse_cannot_be_asked(house: House) -> None:
+    """What is kept here does not wait for anybody."""
+    house.files.write("job/0/part-0", b"x")
+    house.clock.advance(40 * DAY)
+    house.dataverse.faults.append(Fault("status", times=9, status=503))
+    house.product.upkeep.tidy()
+
+    assert house.paths() == []
 
 
 def test_what_the_engine_remembers_of_an_ended_job_is_forgotten_in_the_end(house: House) -> None:

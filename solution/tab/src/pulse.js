@@ -43,7 +43,6 @@ export class Pulse {
     this.timer = null
     if (!this.isSeen()) return
     this.busy = true
-    this.last = performance.now()
     let again = true
     let pause = BETWEEN
     try {
@@ -52,6 +51,8 @@ export class Pulse {
       pause = AFTER_TROUBLE
     }
     this.busy = false
-    if (again && this.timer === null) this.schedule(Math.max(0, pause - (performance.now() - this.last)))
+    // Counted from the answer: on a slow day two requests may not run into each other.
+    this.last = performance.now()
+    if (again && this.timer === null) this.schedule(pause)
   }
 }

@@ -44,6 +44,7 @@ export class Tab {
     this.speech = speech
     this.known = { segment: null, audiences: [], signIn: null, problem: null, step: "checked", showing: null, fresh: false, anyway: false }
     this.busy = null
+    this.changes = 0
     this.draft = {}
     this.screen = null
     this.screenName = null
@@ -100,6 +101,7 @@ export class Tab {
       if (!kind) throw trouble
       this.known.problem = { kind, message: trouble.message }
     }
+    this.pulse.justLooked()
     this.show()
   }
 
@@ -116,12 +118,14 @@ export class Tab {
 
   // One look is one request: while both rows are watched, they take turns.
   async look() {
+    const { changes } = this
     const audience = this.watchedAudience()
     const watchesSignIn = this.watchesSignIn()
     this.turn = !this.turn
     try {
-      if (watchesSignIn && (this.turn || !audience)) this.takeSignIn(await this.api.signIn())
-      else if (audience) await this.lookAt(audience)
+      const take = watchesSignIn && (this.turn || !audience) ? await this.readSignIn() : await this.readAudience(audience)
+      // What was read before this person did something is out of date by now.
+      if (changes === this.changes) take()
       this.clearTrouble("trouble.polling")
     } catch (trouble) {
       this.complain("trouble.polling")
@@ -131,12 +135,21 @@ export class Tab {
     return this.hasToLook()
   }
 
-  async lookAt(audience) {
-    const { audiences } = this.known
-    if (audience !== audiences[0]) return this.put(await this.api.audience(audience.id))
+  async readSignIn() {
+    const signIn = await this.api.signIn()
+    return () => this.takeSignIn(signIn)
+  }
+
+  async readAudience(audience) {
+    if (!audience) return () => {}
+    if (audience.id !== this.known.audiences[0].id) {
+      const fresh = await this.api.audience(audience.id)
+      return () => this.put(fresh)
+    }
     const [newest] = await this.api.audiences(this.ref, 1)
-    if (newest?.id === audience.id) this.put(newest)
-    else this.known.audiences = await this.api.audiences(this.ref)
+    if (newest?.id === audience.id) return () => this.put(newest)
+    const audiences = await this.api.audiences(this.ref)
+    return () => Object.assign(this.known, { audiences })
   }
 
   put(fresh) {
@@ -210,6 +223,7 @@ export class Tab {
   async act(name, work) {
     if (this.busy) return
     this.busy = name
+    this.changes += 1
     this.clearTrouble()
     this.follows = true
     this.show()

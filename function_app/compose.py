@@ -55,7 +55,7 @@ class SystemClock:
 
     def dice(self) -> float:
         """Return a number from 0 up to 1; it only spreads callers, so it need not be secret."""
-        return random.random()  # noqa: S311  spreads callers, guards nothing
+        return random.random()  # noqa: S311 # nosec B311 # spreads callers, guards nothing
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406 # writes XML, reads none
 
 from shared.dataverse.protocol import quoted
 from shared.dataverse.schema import AUDIENCE_TABLE, Audience, Status

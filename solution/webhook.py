@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406 # writes XML, reads none
 
 from shared.dataverse.protocol import quoted
 from shared.dataverse.schema import STEPS, WEBHOOK_HEADER, WEBHOOK_NAME, WEBHOOK_PATH

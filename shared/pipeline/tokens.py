@@ -50,7 +50,7 @@ class HeldToken:
     def __init__(self, keeper: TokenKeeper, user_id: str) -> None:
         self._keeper, self._user_id = keeper, user_id
         self._lock = threading.Lock()
-        self._token = ""
+        self._token = ""  # nosec B105 # none yet
 
     def call[T](self, call: Callable[[str], T]) -> T:
         """Return what `call` gives for the token; when LinkedIn says it has expired, once more with a new one."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Status
@@ -102,10 +103,9 @@ class Upload:
         outcome = token.call(lambda token: self._linkedin.add_members(token, job.audience_id, digests))
         if outcome is None:
             self._explain_unknown(job)
-        assert outcome is not None  # noqa: S101  _explain_unknown always raises
         return outcome
 
-    def _explain_unknown(self, job: Job) -> None:
+    def _explain_unknown(self, job: Job) -> NoReturn:
         """Raise: a new audience needs a while to spread at LinkedIn, an older one was deleted."""
         if job.created_at is not None and self._clock.now() - job.created_at < self._patience:
             raise TryAgainLater("LinkedIn does not know the new audience yet.", NEW_AUDIENCE_PAUSE)

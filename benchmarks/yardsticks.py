@@ -9,10 +9,9 @@ from email_validator import EmailNotValidError, validate_email
 BATCH = 5_000
 
 
-def hash_alone(addresses: Sequence[bytes]) -> None:
-    """Hash addresses that somebody else has read, checked, normalised and encoded, and throw the digests away."""
-    for address in addresses:
-        sha256(address).digest()
+def hash_alone(addresses: Sequence[bytes]) -> list[bytes]:
+    """Return the digests of addresses that somebody else has read, checked, normalised and encoded."""
+    return [sha256(address).digest() for address in addresses]
 
 
 def naive(pages: Iterable[bytes]) -> list[bytes]:

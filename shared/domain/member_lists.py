@@ -58,15 +58,16 @@ def merge(parts: Sequence[Readable], opted_out: Sequence[Readable] = (), held_at
     for first, last in _ranges([file.header for file in (*files, *refusing)], held_at_once):
         blocks = [file.block(first, last) for file in files]
         refused = [file.block(first, last) for file in refusing]
-        settled = [_settle(blocks, refused, bucket) for bucket in range(first, last)]
-        digests, ids, reasons = (b"".join(column) for column in zip(*settled, strict=True))
-        tallies = replace(
-            tallies,
-            duplicate=tallies.duplicate + reasons.count(Reason.DUPLICATE),
-            opted_out=tallies.opted_out + reasons.count(Reason.OPTED_OUT_OF_PURPOSE),
-            eligible=tallies.eligible + len(digests) // DIGEST_SIZE,
-        )
-        yield Piece(digests, left_out_records(ids, reasons), tallies)
+        for bucket in range(first, last):
+            digests, left_out = _settle(blocks, refused, bucket)
+            reasons = left_out[ID_SIZE::LEFT_OUT_SIZE]
+            tallies = replace(
+                tallies,
+                duplicate=tallies.duplicate + reasons.count(Reason.DUPLICATE),
+                opted_out=tallies.opted_out + reasons.count(Reason.OPTED_OUT_OF_PURPOSE),
+                eligible=tallies.eligible + len(digests) // DIGEST_SIZE,
+            )
+            yield Piece(digests, left_out, tallies)
 
 
 def sum_tallies(several: Iterable[Tallies]) -> Tallies:
@@ -100,8 +101,8 @@ def _ranges(headers: Sequence[PartHeader], held_at_once: int) -> Iterator[tuple[
         yield first, BUCKETS
 
 
-def _settle(blocks: Sequence["_Block"], refused: Sequence["_Block"], bucket: int) -> tuple[bytes, bytes, bytes]:
-    """Return the distinct digests of one bucket, then ids and reasons of its members that are left out."""
+def _settle(blocks: Sequence["_Block"], refused: Sequence["_Block"], bucket: int) -> tuple[bytes, bytes]:
+    """Return the distinct digests of one bucket, and the left-out records of its other members."""
     unwanted = dict.fromkeys(_split(b"".join([block.digests(bucket) for block in refused])))
     digests = _split(b"".join([block.digests(bucket) for block in blocks]))
     seen = unwanted.copy()
@@ -112,12 +113,9 @@ def _settle(blocks: Sequence["_Block"], refused: Sequence["_Block"], bucket: int
         else:
             seen[digest] = None
     ids = b"".join([block.ids(bucket) for block in blocks]) if again else b""
+    left_out = [ids[position * ID_SIZE : (position + 1) * ID_SIZE] for position in again]
     reasons = [Reason.OPTED_OUT_OF_PURPOSE if digests[position] in unwanted else Reason.DUPLICATE for position in again]
-    return (
-        b"".join(list(seen)[len(unwanted) :]),
-        b"".join([ids[position * ID_SIZE : (position + 1) * ID_SIZE] for position in again]),
-        bytes(reasons),
-    )
+    return b"".join(list(seen)[len(unwanted) :]), left_out_records(b"".join(left_out), bytes(reasons))
 
 
 def _split(digests: bytes) -> list[bytes]:

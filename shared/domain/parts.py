@@ -165,10 +165,8 @@ class PartBuilder:
         ids = [row.id for row in rows]
         for position, reason in rejected.items():
             self._left_out.append(ids[position])
+            self._reasons.append(self._exclusions.reason_for(rows[position]) or reason)
             ids[position] = ""
-            if reason is Reason.NO_EMAIL:  # so it also looks when the row is left out whatever its address
-                reason = self._exclusions.reason_for(rows[position]) or reason
-            self._reasons.append(reason)
         return filter(None, ids)
 
     def _tallies(self) -> Tallies:

@@ -148,6 +148,13 @@ def test_a_repr_of_many_shows_neither_addresses_nor_digests() -> None:
     assert repr(prepared.digests[0]) not in repr(prepared)
 
 
+def test_letters_and_digits_of_any_script_are_safe_to_the_library() -> None:
+    """The short cut for texts of letters and digits holds for every character that Unicode has."""
+    characters = map(chr, range(sys.maxunicode + 1))
+
+    assert [character for character in characters if character.isalnum() and unicodedata.category(character)[0] not in "LN"] == []
+
+
 def test_two_spellings_of_one_letter_are_one_address() -> None:
     """A CRM that writes é as two characters still matches what the member typed."""
     composed, decomposed = "josé@example.com", unicodedata.normalize("NFD", "josé@example.com")

@@ -146,8 +146,8 @@ def test_parts_are_read_in_pieces() -> None:
 
 
 def test_memory_stays_flat_while_members_grow() -> None:
-    """Eight times the members cost no more than a little more memory."""
-    peaks = []
+    """Eight times the members cost a few part headers more, not eight times the memory."""
+    peaks, sizes = [], []
     for count in (5_000, 40_000):
         parts = [stored_part(numbered(start, start + 5_000)) for start in range(0, count, 5_000)]
         tracemalloc.start()
@@ -155,8 +155,9 @@ def test_memory_stays_flat_while_members_grow() -> None:
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
+        sizes.append(sum(len(part.content) for part in parts))
 
-    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 10
 
 
 def test_a_part_that_was_cut_off_is_noticed() -> None:

@@ -11,7 +11,11 @@ from sandbox.entra import EntraSimulator
 from sandbox.form.routes import routes_for
 from sandbox.linkedin import LinkedInSimulator
 from sandbox.web import Route, Simulator
+from shared.dataverse.schema import SEGMENT_TABLES
+from shared.pipeline.signin_desk import TICKET_LIFE
+from shared.pipeline.upkeep import DOORBELLS_KEPT, JOBS_KEPT
 from shared.settings import NAMES
+from solution.definitions import WORKER
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "fidelity.md").read_text("utf-8")
 CONFIDENCES = ("confirmed", "seen in use", "unverified")
@@ -76,6 +80,7 @@ SIMULATORS: list[tuple[str, Simulator]] = [
     ("Addresses of Entra", EntraSimulator()),
 ]
 BEHAVIOURS = rows("What the product relies on")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.parametrize(("heading", "simulator"), SIMULATORS, ids=lambda one: getattr(one, "name", ""))
@@ -115,3 +120,30 @@ def test_every_setting_that_the_page_names_exists() -> None:
     named = set(re.findall(r"`([A-Z][A-Z_]{5,})`", PAGE))
 
     assert named <= {setting.name for setting in NAMES.values()} | WORDS_OF_LINKEDIN
+
+
+def test_the_privacy_page_names_the_periods_that_the_code_keeps() -> None:
+    """People rely on them in their own records of processing."""
+    page = (DOCS / "privacy.md").read_text("utf-8")
+
+    assert f"`RETENTION_DAYS`, {NAMES['retention_days'].default} by default" in page
+    assert f"`LEFT_OUT_DAYS` after the row's last change, {NAMES['left_out_days'].default} by default" in page
+    assert f"{JOBS_KEPT.days} days after the job's end" in page
+    assert f"as digests | table `limadoorbells` | {DOORBELLS_KEPT.days} days" in page
+    assert f"table `limatickets` | {int(TICKET_LIFE.total_seconds() // 60)} minutes" in page
+
+
+def test_the_security_page_names_the_role_as_it_is_installed() -> None:
+    """Whoever reviews the app's privileges reads this page, not the code."""
+    page = (DOCS / "security.md").read_text("utf-8")
+    section = page.split("*LinkedIn Audience Worker*")[1].split("**At LinkedIn**")[0]
+    told = {cells[1].strip(): cells[2].split("(")[0] for line in section.splitlines() if len(cells := line.split("|")) == 4}
+    named = {
+        table: {verb.strip() for verb in verbs.split(",")}
+        for written, verbs in told.items()
+        for table in WORKER.grants
+        if f"`{table}`" in written or f"{table}s" in re.split(r"\W+", written)
+    }
+
+    assert named == {table: set(verbs) for table, verbs in WORKER.grants.items()}
+    assert set(SEGMENT_TABLES) < set(named)

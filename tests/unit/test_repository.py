@@ -32,7 +32,11 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in tracked() if path.suffix not in BINARY}
+TEXTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8", errors="replace")
+    for path in tracked()
+    if path.suffix not in BINARY
+}
 
 
 def lines_with(pattern: re.Pattern[str], *, but: tuple[str, ...] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox run | demo | serve | chaos | rehearsal`."""
+"""The sandbox's command line: `python -m sandbox run | demo | serve | rehearsal | chaos | burst`."""
 
 import argparse
 import os
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox.as_customer import as_administrator, give_marketer_role, is_installed
+from sandbox.chaos import add_command as add_chaos
 from sandbox.contacts import UnreadableFileError
 from sandbox.display import Display
 from sandbox.processes import ChildFailed
@@ -43,9 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
     serve = commands.add_parser("serve", help="start everything, print the addresses, keep it up until Ctrl-C")
     _add_order(serve)
+    serve.add_argument("--empty", action="store_true", help="install nothing: an environment to try the installer on")
     serve.set_defaults(command=_serve)
     rehearsal = commands.add_parser("rehearsal", help="play the administrator's whole day: install, check, upgrade, remove")
     rehearsal.set_defaults(command=_rehearsal)
+    add_chaos(commands)
     return parser
 
 
@@ -115,11 +119,30 @@ def _rehearsal(_options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     display = Display()
-    with running(Options(plain_sign_in=True), tell=display.say) as world:
+    with running(Options(plain_sign_in=True, install=not options.empty), tell=display.say) as world:
         Run(world, _order(options)).prepare(signed_in=False)
+        if options.empty:
+            _tell_variables(world, display)
         _tell_addresses(world, display)
+        if options.empty:
+            _await_install(world, display)
         _until_interrupted()
     return 0
+
+
+def _await_install(world: World, display: Display) -> None:
+    """Give the marketers their role once it is installed, as an administrator does in the Power Platform admin centre."""
+    while not is_installed(world):
+        threading.Event().wait(2)
+    give_marketer_role(world)
+    display.say("The solution is installed; the marketers have the role LinkedIn Audience Marketer now")
+
+
+def _tell_variables(world: World, display: Display) -> None:
+    """Print what the installer needs to know of this environment, ready to be pasted into another terminal."""
+    display.console.print("\n[bold]Set these in another terminal, then install:[/bold]")
+    for name, value in as_administrator(world).items():
+        display.console.print(f"  export {name}={value}", soft_wrap=True)
 
 
 def _tell_addresses(world: World, display: Display) -> None:

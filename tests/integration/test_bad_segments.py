@@ -17,6 +17,7 @@ CHECK, CREATE = 727000000, 727000001
 PERSON, AUTOMATION = 727000000, 727000001
 READY_TO_CREATE, READY, TOO_SMALL, NOT_ALLOWED, FAILED = 727000004, 727000007, 727000008, 727000009, 727000010
 ACCOUNT = "urn:li:sponsoredAccount:512345678"
+NOWHERE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 AT_ONCE = {"CONFIRM_FIRST_SECONDS": "0.1", "NEW_AUDIENCE_SECONDS": "0"}
 QUERY = (
     '<fetch><entity name="contact"><attribute name="contactid"/>'
@@ -110,13 +111,13 @@ def many(count: int) -> list[str | None]:
 @pytest.mark.parametrize(
     ("table", "segment_id", "says"),
     [
-        ("list", str(uuid4()), "There is no marketing list"),
-        ("msdynmkt_segmentdefinition", str(uuid4()), "There is no real-time segment"),
-        ("msdynmkt_segment", str(uuid4()), "There is no real-time segment"),
-        ("msdyncrm_segment", str(uuid4()), "There is no outbound segment"),
+        ("list", NOWHERE, "There is no marketing list"),
+        ("msdynmkt_segmentdefinition", NOWHERE, "There is no real-time segment"),
+        ("msdynmkt_segment", NOWHERE, "There is no real-time segment"),
+        ("msdyncrm_segment", NOWHERE, "There is no outbound segment"),
         ("list", "not an id", "no record id"),
-        ("account", str(uuid4()), "no segments that this app knows"),
-        ("lists(1)/x?y=", str(uuid4()), "no segments that this app knows"),
+        ("account", NOWHERE, "no segments that this app knows"),
+        ("lists(1)/x?y=", NOWHERE, "no segments that this app knows"),
     ],
 )
 def test_a_segment_that_is_not_there_is_told(marketer: Marketer, table: str, segment_id: str, says: str) -> None:

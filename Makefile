@@ -49,12 +49,13 @@ test: $(READY)  ## all tests except those in a browser
 browser-test: $(READY)  ## the tests in a real browser (needs Chromium)
 	@$(RUN) -m pytest tests/browser $(ARGS)
 
-check: $(VENV)/.ready  ## format, lint, types, import contracts, dependency audit
+check: $(VENV)/.ready  ## format, lint, types, import contracts, secrets, dependency audit
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
 	@$(BIN)/bandit -q -r function_app shared solution -c pyproject.toml
+	@sh scripts/secrets-scan
 	@sh scripts/audit
 
 format: $(VENV)/.ready  ## format and mend what can be mended

@@ -189,8 +189,10 @@ class Stage(DataverseSimulator):
                 store.set(at, "msdynmkt_membercount", members)
         return ids["definition"]
 
-    def audience(self, segment: str, status: str, *, owner: str = MARA, table: str = SEGMENT_TABLES[0], **values: Any) -> str:
-        """Add an audience of a segment as the worker would have left it, and return its id."""
+    def audience(
+        self, segment: str, status: str, *, owner: str = MARA, table: str = SEGMENT_TABLES[0], days: float = -1, **values: Any
+    ) -> str:
+        """Add an audience of a segment, asked for so many days from now, as the worker would have left it; return its id."""
         row_id = str(uuid.uuid4())
         row = {
             "lima_audienceid": row_id,
@@ -199,6 +201,7 @@ class Stage(DataverseSimulator):
             "lima_segmentid": segment,
             "lima_status": STATUS[status],
             "lima_origin": 727000000,
+            "createdon": self.moment(days=days),
             **self._owned(owner),
             **{f"lima_{name}": value for name, value in values.items()},
         }

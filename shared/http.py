@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
+from urllib3.exceptions import NewConnectionError
 
 from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
 
@@ -68,11 +69,15 @@ class HttpClient:
                 **self._of_this_machine(),
             )
             body = b"".join(response.iter_content(_READ_AT_ONCE))
-        except requests.ConnectTimeout as error:
-            raise RemoteUnavailable(f"{self.name} could not be reached. The step is tried again.") from error
         except requests.RequestException as error:
+            if _never_left(error):
+                raise RemoteUnavailable(f"{self.name} could not be reached. The step is tried again.") from error
             raise OutcomeUnknown(f"{self.name} gave no answer ({type(error).__name__}). The step is tried again.") from error
         return Answer(response.status_code, response.headers, body)
+
+    def close(self) -> None:
+        """Close the connections; only tests and tools end before their process does."""
+        self._session.close()
 
     def _prepared(self, request: Request) -> requests.PreparedRequest:
         """Return the request as `requests` sends it, without the session's search for stored passwords and cookies."""
@@ -106,6 +111,12 @@ def new_session() -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
     return session
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    """Tell whether there was not even a connection, so that the request surely was not carried out."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -4,6 +4,7 @@ Either a connection string, or the app's identity in settings that begin with `A
 (https://learn.microsoft.com/azure/azure-functions/functions-reference#connecting-to-host-storage-with-an-identity).
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ _EMULATOR = (
     "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
     "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 )
+
+
+NO_ACCOUNT = f"The setting {SETTING} does not describe a storage account. docs/settings.md shows what it looks like."
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,35 @@ def read_address(env: Mapping[str, str]) -> AccountAddress:
     if missing := [f"{SETTING}__{service}ServiceUri" for service, url in urls.items() if not url]:
         raise ConfigurationWrong(f"These settings are missing: {', '.join(missing)} (or {SETTING}__accountName for all of them).")
     return AccountAddress("", urls["blob"], urls["queue"], urls["table"], env.get(f"{SETTING}__clientId", "").strip())
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a connection string says: the addresses of the services, and the account's key or a shared access signature."""
+
+    urls: Mapping[str, str]
+    name: str
+    key: bytes = field(repr=False)
+    signature: str = field(default="", repr=False)
+
+
+def read_connection_string(written: str) -> Account:
+    """Return what a connection string says. Raises ConfigurationWrong when it describes no storage account.
+
+    https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
+    """
+    said = {name.strip().lower(): value.strip() for name, _, value in (part.partition("=") for part in written.split(";"))}
+    name, signature = said.get("accountname", ""), said.get("sharedaccesssignature", "")
+    suffix, scheme = said.get("endpointsuffix", "core.windows.net"), said.get("defaultendpointsprotocol", "https")
+    usual = f"{scheme}://{name}.{{}}.{suffix}" if name else ""
+    urls = {service: said.get(f"{service}endpoint", usual.format(service)).rstrip("/") for service in ("blob", "queue", "table")}
+    try:
+        key = b64decode(said.get("accountkey", ""), validate=True)
+    except ValueError:
+        key = b""
+    if not ((name and key) or signature) or not all(url.startswith(("https://", "http://")) for url in urls.values()):
+        raise ConfigurationWrong(NO_ACCOUNT)  # what was written is left out, because a key may be in it
+    return Account(urls, name, key, signature)
 
 
 def _service_url(env: Mapping[str, str], service: str) -> str:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import ConfigurationWrong
-from shared.storage.address import SETTING, AccountAddress, read_address
+from shared.storage.address import NO_ACCOUNT, AccountAddress, read_address, read_connection_string
 
 if TYPE_CHECKING:
     from shared.storage.blobs import Container
+    from shared.storage.direct import Service
     from shared.storage.queues import TextQueue
+    from shared.storage.signing import Signer
     from shared.storage.tables import Table
 
 _LIMITS = {"connection_timeout": 5, "read_timeout": 30}
@@ -38,32 +40,28 @@ class Connection:
         """Return a table; it need not exist yet."""
         from shared.storage.tables import Table
 
-        tables = self._once("tables", self._open_tables)
-        return self._once(f"table {name}", lambda: Table(tables.get_table_client(name)))
+        direct = self._direct("table")
+        return self._once(f"table {name}", lambda: Table(direct, name, lambda: self._tables().get_table_client(name)))
 
     def queue(self, name: str) -> "TextQueue":
         """Return a queue; it need not exist yet."""
-        from azure.storage.queue import TextBase64EncodePolicy
-
         from shared.storage.queues import TextQueue
 
-        queues = self._once("queues", self._open_queues)
-        encoded = TextBase64EncodePolicy()
-        return self._once(f"queue {name}", lambda: TextQueue(queues.get_queue_client(name, message_encode_policy=encoded)))
+        direct = self._direct("queue")
+        return self._once(f"queue {name}", lambda: TextQueue(direct, name, lambda: self._queues().get_queue_client(name)))
 
     def container(self, name: str) -> "Container":
         """Return a container; it need not exist yet."""
         from shared.storage.blobs import Container
 
-        blobs = self._once("blobs", self._open_blobs)
-        return self._once(f"container {name}", lambda: Container(blobs.get_container_client(name)))
+        direct = self._direct("blob")
+        return self._once(f"container {name}", lambda: Container(direct, name, lambda: self._blobs().get_container_client(name)))
 
     def close(self) -> None:
         """Close what was opened; only tests and tools end before their process does."""
         with self._lock:
-            for service in ("tables", "queues", "blobs"):
-                if service in self._opened:
-                    self._opened[service].close()
+            for name in [name for name in self._opened if name.startswith(("service ", "client "))]:
+                self._opened[name].close()
             self._opened.clear()
 
     def _once[T](self, name: str, make: Callable[[], T]) -> T:
@@ -73,31 +71,52 @@ class Connection:
             opened: T = self._opened[name]
             return opened
 
-    def _open_tables(self) -> Any:
+    # -------------------------------------------------------------- what happens all the time
+
+    def _direct(self, service: str) -> "Service":
+        from shared.storage.direct import Service
+
+        return self._once(f"service {service}", lambda: Service(*self._address_and_signer(service)))
+
+    def _address_and_signer(self, service: str) -> "tuple[str, Signer]":
+        from shared.storage.signing import Bearer, SharedAccess, SharedKey
+
+        if not self._address.connection_string:
+            urls = {"blob": self._address.blob_url, "queue": self._address.queue_url, "table": self._address.table_url}
+            return urls[service], self._once("bearer", lambda: Bearer(self._identity()))
+        account = read_connection_string(self._address.connection_string)
+        if account.key:
+            return account.urls[service], SharedKey(account.name, account.key, for_tables=service == "table")
+        return account.urls[service], SharedAccess(account.signature)
+
+    # -------------------------------------------------------------- what is rare
+
+    def _tables(self) -> Any:
         from azure.data.tables import TableServiceClient
 
-        return self._service(TableServiceClient, self._address.table_url, retry_total=0)
+        return self._client(TableServiceClient, self._address.table_url, retry_total=0)
 
-    def _open_queues(self) -> Any:
+    def _queues(self) -> Any:
         from azure.storage.queue import LinearRetry, QueueServiceClient
 
-        return self._service(QueueServiceClient, self._address.queue_url, retry_policy=LinearRetry(retry_total=0))
+        return self._client(QueueServiceClient, self._address.queue_url, retry_policy=LinearRetry(retry_total=0))
 
-    def _open_blobs(self) -> Any:
+    def _blobs(self) -> Any:
         from azure.storage.blob import BlobServiceClient, LinearRetry
 
-        return self._service(BlobServiceClient, self._address.blob_url, retry_policy=LinearRetry(retry_total=0))
+        return self._client(BlobServiceClient, self._address.blob_url, retry_policy=LinearRetry(retry_total=0))
 
-    def _service(self, client: Any, url: str, **options: Any) -> Any:
+    def _client(self, kind: Any, url: str, **options: Any) -> Any:
         """Return a service's client; repeats are ours (`failures.attempt`), so its own are switched off in the options."""
+        return self._once(f"client {kind.__name__}", lambda: self._made(kind, url, **_LIMITS, **options))
+
+    def _made(self, kind: Any, url: str, **options: Any) -> Any:
+        if not self._address.connection_string:
+            return kind(url, credential=self._identity(), **options)
         try:
-            if self._address.connection_string:
-                return client.from_connection_string(self._address.connection_string, **_LIMITS, **options)
-            return client(url, credential=self._identity(), **_LIMITS, **options)
-        except ValueError:  # the text is left out, because it may repeat what was given
-            raise ConfigurationWrong(
-                f"The setting {SETTING} does not describe a storage account. docs/settings.md shows what it looks like."
-            ) from None
+            return kind.from_connection_string(self._address.connection_string, **options)
+        except ValueError:
+            raise ConfigurationWrong(NO_ACCOUNT) from None
 
     def _identity(self) -> Any:
         from shared.storage.identity import ManagedIdentity

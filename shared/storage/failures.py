@@ -1,4 +1,4 @@
-"""What the storage clients' exceptions mean for the job, and the few short repeats before one is raised."""
+"""What refusals and failures of the storage services mean for the job, and the few short repeats before one is raised."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def attempt[T](call: Callable[[], T], *, wanted: tuple[int, ...] = ()) -> T:
-    """Return what a call to a storage client gives; hiccups are repeated twice within a second.
+    """Return what a call to a storage service gives; hiccups are repeated twice within a second.
 
     The clients' own repeats are switched off, because they leave out some requests and pause for long. Whoever
     calls must bear that the request was carried out although its answer was lost. An answer with a status in
@@ -36,6 +36,10 @@ def attempt[T](call: Callable[[], T], *, wanted: tuple[int, ...] = ()) -> T:
                 raise
             if pause is None or not _is_passing(error):
                 raise meaning(error) from error
+            time.sleep(pause)
+        except (RemoteUnavailable, OutcomeUnknown):  # no answer to a request that was sent without a client
+            if pause is None:
+                raise
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 

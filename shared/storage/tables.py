@@ -1,16 +1,25 @@
 """A table of the storage account: rows that are made once and changed conditionally."""
 
-from collections.abc import Iterable, Mapping
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
 from itertools import batched, groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.data.tables import TableClient, UpdateMode
 
 from shared.errors import RemoteUnavailable, SomebodyElseChangedIt
+from shared.http import Answer
+from shared.storage.direct import Service
 from shared.storage.failures import CONFLICT, NOT_FOUND, attempt
+
+if TYPE_CHECKING:
+    from azure.data.tables import TableClient  # takes long to import, and is used for what is rare
 
 Row = Mapping[str, Any]
 KEYS = ("PartitionKey", "RowKey")
@@ -25,22 +34,29 @@ class Table:
     when it is repeated and found done.
     """
 
-    def __init__(self, client: TableClient) -> None:
-        self._client = client
+    def __init__(self, direct: Service, name: str, open_client: "Callable[[], TableClient]") -> None:
+        """Use the table `name`; `open_client` gives Microsoft's client for what is rare."""
+        self._direct, self._name, self._open_client = direct, name, open_client
+
+    @cached_property
+    def _client(self) -> "TableClient":
+        return self._open_client()
 
     def get(self, partition: str, key: str) -> tuple[Row, str] | None:
         """Return a row and its version; None when there is none."""
         try:
-            found = attempt(lambda: self._client.get_entity(partition, key), wanted=(NOT_FOUND,))
+            found = attempt(lambda: self._direct.send("GET", self._path(partition, key), headers=_TYPED), wanted=(NOT_FOUND,))
         except HttpResponseError:
             return None
-        return found, str(found.metadata["etag"])
+        return read_row(found.body), found.headers["ETag"]
 
     def insert(self, row: Row) -> bool:
         """Make a row; False when one with these keys is there already."""
         stamped = {**row, _STAMP: uuid4().hex}
         try:
-            self._creating(lambda: self._client.create_entity(stamped), CONFLICT)
+            self._creating(
+                lambda: self._direct.send("POST", f"/{self._name}", headers=_NOTHING_BACK, body=written_row(stamped)), CONFLICT
+            )
         except HttpResponseError:
             there = self.get(row["PartitionKey"], row["RowKey"])
             if there is None:
@@ -55,12 +71,7 @@ class Table:
         """
         stamped = {**row, _STAMP: uuid4().hex}
         try:
-            written = attempt(
-                lambda: self._client.update_entity(
-                    stamped, UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
-                ),
-                wanted=(NOT_FOUND,),
-            )
+            written = attempt(lambda: self._put(stamped, {"if-match": etag}), wanted=(NOT_FOUND,))
         except HttpResponseError as error:
             raise SomebodyElseChangedIt("Somebody else deleted the stored state.") from error
         except SomebodyElseChangedIt:
@@ -68,15 +79,19 @@ class Table:
             if there is None or there[0].get(_STAMP) != stamped[_STAMP]:
                 raise
             return there[1]
-        return str(written["etag"])
+        return written.headers["ETag"]
 
     def put(self, row: Row) -> None:
         """Make a row or put it in the place of the earlier one."""
-        self._creating(lambda: self._client.upsert_entity(dict(row), UpdateMode.REPLACE))
+        self._creating(lambda: self._put(row, {}))
 
     def delete(self, partition: str, key: str) -> None:
         """Delete a row; one that is gone already is fine."""
-        attempt(lambda: self._client.delete_entity(partition, key))
+        with suppress(HttpResponseError):
+            attempt(
+                lambda: self._direct.send("DELETE", self._path(partition, key), headers={**_PLAIN, "if-match": "*"}),
+                wanted=(NOT_FOUND,),
+            )
 
     def select(self, query: str, parameters: Mapping[str, Any], columns: Iterable[str]) -> list[Row]:
         """Return these columns of the rows that a query finds; a row without a column that it asks about is not found."""
@@ -105,6 +120,13 @@ class Table:
             for partition, key in keys:
                 self.delete(partition, key)
 
+    def _put(self, row: Row, condition: Mapping[str, str]) -> Answer:
+        path = self._path(row["PartitionKey"], row["RowKey"])
+        return self._direct.send("PUT", path, headers={**_PLAIN, **condition}, body=written_row(row))
+
+    def _path(self, partition: str, key: str) -> str:
+        return f"/{self._name}(PartitionKey='{_quoted(partition)}',RowKey='{_quoted(key)}')"
+
     def _creating(self, call: Any, *wanted: int) -> None:
         try:
             attempt(call, wanted=(NOT_FOUND, *wanted))
@@ -119,3 +141,49 @@ class Table:
             attempt(self._client.create_table, wanted=(CONFLICT,))
         except HttpResponseError:
             return  # somebody else was faster
+
+
+# ------------------------------------------------------------------ rows as JSON
+
+_PLAIN = {"content-type": "application/json", "accept": "application/json;odata=nometadata", "dataserviceversion": "3.0"}
+_TYPED = {**_PLAIN, "accept": "application/json;odata=minimalmetadata"}
+_NOTHING_BACK = {**_PLAIN, "prefer": "return-no-content"}
+_TYPE = "@odata.type"
+
+
+def written_row(row: Row) -> bytes:
+    """Return a row as the service takes it; times and bytes carry their type, None is left out.
+
+    >>> written_row({"fence": 3, "taken": datetime(2026, 1, 2, tzinfo=UTC)})
+    b'{"fence":3,"taken":"2026-01-02T00:00:00.000000Z","taken@odata.type":"Edm.DateTime"}'
+    """
+    said: dict[str, Any] = {}
+    for name, value in row.items():
+        match value:
+            case None:
+                continue
+            case datetime():
+                said |= {name: value.astimezone(UTC).strftime(_MOMENT), name + _TYPE: "Edm.DateTime"}
+            case bytes():
+                said |= {name: base64.b64encode(value).decode("ascii"), name + _TYPE: "Edm.Binary"}
+            case _:
+                said[name] = value
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def read_row(content: bytes) -> Row:
+    """Return a row as it was written, and whatever the service adds to it."""
+    said = json.loads(content)
+    return {name: _READ.get(said.get(name + _TYPE), _as_it_is)(value) for name, value in said.items()}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_READ: Mapping[str | None, Callable[[Any], Any]] = {"Edm.DateTime": datetime.fromisoformat, "Edm.Binary": base64.b64decode}
+
+
+def _quoted(key: str) -> str:
+    return quote(key.replace("'", "''"), safe="")

@@ -16,8 +16,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-from azure.core.pipeline.transport import RequestsTransport
+import requests
+from azure.core.credentials import AccessToken
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, Services, generate_account_sas
+from requests.adapters import HTTPAdapter
 
 from sandbox.azurite import Azurite
 from shared.domain.jobs import Job, Step
@@ -40,6 +42,7 @@ from shared.storage.files import BlobFiles
 from shared.storage.identity import ManagedIdentity
 from shared.storage.jobs import TableJobs
 from shared.storage.queue import LONGEST_DELAY, StepQueue, read_message, write_message
+from shared.storage.signing import Bearer, Unsigned
 from shared.storage.signins import TableSignIns
 from shared.storage.tickets import TableTickets
 
@@ -89,26 +92,27 @@ class Wire:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._planned: list[tuple[str, Exception]] = []
-        really = RequestsTransport.send
+        really = HTTPAdapter.send
 
-        def send(transport: Any, request: Any, **options: Any) -> Any:
+        def send(adapter: Any, request: Any, **options: Any) -> Any:
             broken = self._next(request.method)
-            if isinstance(broken, ServiceRequestError):
+            if isinstance(broken, requests.ConnectTimeout):
                 raise broken
-            answer = really(transport, request, **options)
+            answer = really(adapter, request, **options)
             if broken:
+                answer.close()
                 raise broken
             return answer
 
-        monkeypatch.setattr(RequestsTransport, "send", send)
+        monkeypatch.setattr(HTTPAdapter, "send", send)
 
     def lose_answer(self, method: str, times: int = 1) -> None:
         """Carry the next requests of this method out, and lose their answers."""
-        self._planned += [(method, ServiceResponseError("cut")) for _ in range(times)]
+        self._planned += [(method, requests.ReadTimeout("cut")) for _ in range(times)]
 
     def cut(self, method: str, times: int = 1) -> None:
         """Do not let the next requests of this method out."""
-        self._planned += [(method, ServiceRequestError("cut")) for _ in range(times)]
+        self._planned += [(method, requests.ConnectTimeout("cut")) for _ in range(times)]
 
     def _next(self, method: str) -> Exception | None:
         return self._planned.pop(0)[1] if self._planned and self._planned[0][0] == method else None
@@ -218,6 +222,41 @@ def test_an_identity_that_is_not_there_is_an_administrators_matter(monkeypatch: 
         identity.get_token("https://storage.azure.com/.default")
 
 
+def test_a_token_is_used_until_shortly_before_its_end() -> None:
+    """MSAL would be asked for every request otherwise, which costs as much as the request."""
+    given = iter([AccessToken("one", int(time.time()) + 3600), AccessToken("two", int(time.time()) + 60)])
+    bearer = Bearer(SimpleNamespace(get_token=lambda _: next(given)))
+    request = Unsigned("GET", "/x", {}, {}, 0)
+
+    assert [bearer.headers(request)["authorization"] for _ in range(3)] == ["Bearer one"] * 3
+    bearer._renew_at = 0.0
+    assert bearer.headers(request)["authorization"] == "Bearer two"
+    with pytest.raises(StopIteration):
+        bearer.headers(request)
+
+
+def test_a_shared_access_signature_opens_the_account_too(azurite: Azurite, name: str) -> None:
+    """The other kind of connection string."""
+    said = dict(part.split("=", 1) for part in azurite.connection_string.strip(";").split(";"))
+    permission = AccountSasPermissions(read=True, write=True, create=True, add=True, update=True)
+    signature = generate_account_sas(
+        said["AccountName"],
+        said["AccountKey"],
+        ResourceTypes(service=True, container=True, object=True),
+        permission,
+        datetime.now(UTC) + timedelta(hours=1),
+        services=Services(blob=True, queue=True),
+    )
+    endpoints = ";".join(f"{service}Endpoint={said[f'{service}Endpoint']}" for service in ("Blob", "Queue", "Table"))
+    connection = Connection.from_env({"AzureWebJobsStorage": f"{endpoints};SharedAccessSignature={signature}"})
+
+    assert BlobFiles(connection, container=name).write("x/a", b"abc") == 3
+    assert BlobFiles(connection, container=name).open("x/a").read(1, 1) == b"b"
+    StepQueue(connection, queue=name).send(Message("audience", "x"))
+    assert connection.queue(name).waiting()[0] == 1
+    connection.close()
+
+
 def test_the_storage_clients_take_the_identity() -> None:
     """Nothing is sent before something is read or written."""
     address = AccountAddress("", "https://b.example", "https://q.example", "https://t.example", "id-1")
@@ -292,6 +331,17 @@ def test_a_job_comes_back_as_it_was(jobs: TableJobs) -> None:
     loaded = jobs.load("8a1f")
     assert loaded is not None
     assert loaded[0] == whole
+
+
+@pytest.mark.parametrize("job_id", ["o'brien", "a b+c%d&e=f", "ключ-鍵"])
+def test_any_id_finds_its_own_job(jobs: TableJobs, job_id: str) -> None:
+    """The key is part of the address, and the address is signed."""
+    jobs.create(job(job_id))
+    jobs.create(job("another"))
+
+    loaded = jobs.load(job_id)
+    assert loaded is not None
+    assert loaded[0].id == job_id
 
 
 def test_a_job_is_created_once(jobs: TableJobs) -> None:
@@ -525,6 +575,14 @@ def test_a_delayed_message_is_not_seen_before_its_time(connection: Connection, n
     while not seen and time.monotonic() < until:
         seen = received(connection, name)
     assert [read_message(base64.b64decode(raw.content)).id for raw in seen] == ["soon"]
+
+
+def test_of_many_who_send_at_once_nobody_is_refused(connection: Connection, name: str) -> None:
+    """The first messages of all find no queue, and each of their senders makes it."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: StepQueue(connection, queue=name).send(Message("audience", str(number))), range(32)))
+
+    assert connection.queue(name).waiting()[0] == 32
 
 
 @pytest.mark.parametrize(

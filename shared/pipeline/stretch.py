@@ -97,14 +97,14 @@ class Stretch:
         """Save the move, show it, and send the next message when this one is used up."""
         now = self._desk.clock.now()
         over = move.after is None or move.job.step is Step.DONE
+        rest = None if over else now + timedelta(seconds=move.after or 0.0)
         self._goes_on = not over and move.after == 0.0 and now < self.until
+        shows = self._is_to_be_shown(move, now)
         if self._goes_on:
             self._save(replace(move.job, due=now))
-        elif over:
-            in_debt = move.job.owes_row or move.job.owes_result
-            self._save(move.job.summoned(now if in_debt else None))
         else:
-            self._save(move.job.summoned(now + timedelta(seconds=move.after or 0.0)))
+            # Due at once as long as it is in debt: whoever dies before paying is then missed soon, not after the whole rest.
+            self._save(move.job.summoned(now if shows else rest))
         logger.info(
             "A job moved",
             extra={
@@ -115,17 +115,17 @@ class Stretch:
                 "attempts": self.job.attempts,
             },
         )
-        if self._is_to_be_shown(move, now):
+        if shows:
             if not self._pay():
                 return
             if not self._goes_on:
-                self._save(replace(self.job, due=None) if over else self.job)
+                self._save(replace(self.job, due=rest))
         if not over and not self._goes_on:
             self._summon(move.after or 0.0)
 
     def _is_to_be_shown(self, move: Move, now: datetime) -> bool:
         """Tell whether the row is written now: at every rest that is not quiet, in between only every few seconds."""
-        if not self.job.owes_row and not self.job.owes_result:
+        if not move.job.owes_row and not move.job.owes_result:
             return False
         if self._goes_on or move.quiet:
             return now - self._shown_at >= self._desk.pace.progress

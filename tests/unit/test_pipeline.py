@@ -625,7 +625,7 @@ def test_a_worker_killed_between_any_two_effects_leaves_nothing_behind() -> None
         mortal = Road(Members([list(names[at : at + 100]) for at in range(0, 400, 100)]))
         mortal.rows.ask(Command.CREATE, lima_adaccount=ACCOUNT)
         mortal.ring()
-        deliver = mortal.queue.send
+        deliver, began = mortal.queue.send, mortal.clock.now()
         _die_once(mortal, fatal)
         for _ in range(200):
             loaded = mortal.jobs.load(ROW)
@@ -646,6 +646,7 @@ def test_a_worker_killed_between_any_two_effects_leaves_nothing_behind() -> None
         assert len(mortal.linkedin.audiences) == 1, fatal
         assert mortal.held == {digest(address) for address in names}, fatal
         assert mortal.rows.record[Result.STATUS] == Status.READY, fatal
+        assert mortal.clock.now() - began < timedelta(hours=3), fatal
 
 
 def _die_once(road: Road, after: int) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Result
 from shared.domain.jobs import Job, Step
-from shared.domain.waiting import LONGEST_PAUSE, LONGEST_QUEUE_DELAY
+from shared.domain.waiting import LONGEST_PAUSE, LONGEST_QUEUE_DELAY, MOST_ATTEMPTS
 from shared.errors import AudienceSyncError, RowGone, SomebodyElseChangedIt, TryAgainLater
 from shared.logs import get_logger
 from shared.pipeline.moves import Move
 from shared.ports import Changes, Clock, Jobs, Message, Queue, Records
 
 logger = get_logger(__name__)
+
+_MOST_PATIENCE = 300  # attempts: a day in which Dataverse cannot be reached; a refusal is believed sooner
 
 # row column → column of the segment record
 _RESULT_OF = {
@@ -138,8 +140,12 @@ class Stretch:
         except RowGone:
             raise
         except AudienceSyncError as error:
-            self._owe(error)
-            return False
+            if self.job.attempts < (_MOST_PATIENCE if isinstance(error, TryAgainLater) else MOST_ATTEMPTS):
+                self._owe(error)
+                return False
+            logger.error(  # noqa: TRY400  the reason says it all
+                "The row is not written any more", extra={"action": "row-given-up", "job": self.job.id, "reason": str(error)}
+            )
         self._shown_at = self._desk.clock.now()
         self.job = self.job.settled()
         return True

@@ -804,3 +804,14 @@ def test_retry_begins_anew_when_the_engine_has_lost_its_memory(road: Road) -> No
     road.press(Command.RETRY)
 
     assert road.rows.status() == Status.READY_TO_CREATE
+
+
+def test_a_row_that_may_never_be_written_is_given_up_in_the_end(road: Road) -> None:
+    """A missing privilege does not go away by asking every five minutes for ever."""
+    road.press(Command.CHECK, lima_adaccount=ACCOUNT)
+    road.rows.ask(Command.CANCEL)
+    road.ring()
+    road.rows.write_result = lambda *_: (_ for _ in ()).throw(ConfigurationWrong("no privilege"))  # type: ignore[method-assign]
+    road.drive()
+
+    assert road.queue.take() is None

@@ -12,7 +12,7 @@ endif
 RUN := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test browser-test check audit format lock stage tab bench chaos rehearsal doctor screenshots clean
+.PHONY: help demo serve test browser-test check audit format lock stage tab bench chaos fuzz rehearsal doctor screenshots clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ bench: $(READY)  ## measure speed; prints a table, writes benchmarks/results.jso
 
 chaos: $(READY)  ## 200 whole jobs under injected faults; writes the table of docs/reliability.md
 	@$(RUN) -m sandbox chaos --runs 200 $(ARGS)
+
+fuzz: $(READY)  ## 20,000 inputs to every reader of outside data; writes the figures of docs/reliability.md
+	@$(RUN) scripts/fuzz.py --inputs 20000 --write $(ARGS)
 
 rehearsal: $(READY)  ## the administrator's whole day on the sandbox; writes rehearsal.json
 	@$(RUN) -m sandbox rehearsal $(ARGS)

@@ -212,7 +212,7 @@ NAMES: dict[str, Setting] = {
     "linkedin_source_platform": Setting("LINKEDIN_SOURCE_PLATFORM", "DIRECT_API", _text),
     "linkedin_batch_size": Setting("LINKEDIN_BATCH_SIZE", "5000", _whole(1, 5000)),
     "linkedin_calls_per_minute": Setting("LINKEDIN_CALLS_PER_MINUTE", "450", _whole(1, 100000)),
-    "linkedin_parallel": Setting("LINKEDIN_PARALLEL", "4", _whole(1, 16)),
+    "linkedin_parallel": Setting("LINKEDIN_PARALLEL", "8", _whole(1, 16)),
     "campaign_manager_url": Setting("CAMPAIGN_MANAGER_URL", "https://www.linkedin.com/campaignmanager/accounts", _url),
     "campaign_manager_suffix": Setting("CAMPAIGN_MANAGER_SUFFIX", "", _text),
     "signin_keys": Setting("SIGNIN_KEYS", None, _keys),

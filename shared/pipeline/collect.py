@@ -1,9 +1,10 @@
 """Step collect: page by page, members become usable addresses, hashes, and stored parts with their tallies."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from shared.dataverse.schema import Audience as Column
 from shared.domain.jobs import Job, Step
@@ -11,8 +12,9 @@ from shared.domain.parts import Exclusions, PartBuilder, opted_out_part
 from shared.domain.segments import Segment
 from shared.logs import get_logger
 from shared.pipeline import files as names
+from shared.pipeline.beside import beside
 from shared.pipeline.moves import Move, Progress
-from shared.ports import Clock, Files, MemberSource, RangeReader
+from shared.ports import Clock, Files, MemberSource, SourcePage
 
 logger = get_logger(__name__)
 
@@ -35,9 +37,19 @@ class Collect:
         segment = segment_of(job)
         if job.cursor == _IDS:
             job = progress(self._with_ids(job, segment))
-        if job.cursor.startswith(_OPTED_OUT):
-            job = progress(self._with_opted_out(job))
-        return self._read_members(job, segment, progress, until)
+        with closing(self._pages(job, segment)) as pages:
+            if not job.cursor.startswith(_OPTED_OUT):
+                return self._read_members(job, segment, pages, progress, until)
+            with beside(lambda: next(pages, None)) as first:
+                job = progress(self._with_opted_out(job))
+            begun = first.result()
+            return self._read_members(job, segment, chain([begun] if begun else [], pages), progress, until)
+
+    def _pages(self, job: Job, segment: Segment) -> Generator[SourcePage]:
+        """Return the pages from where the reading of members goes on; closing it also stops the reading ahead."""
+        ids = self._files.open(f"{job.folder()}/{names.IDS}") if job.has_ids else None
+        cursor = job.cursor.removeprefix(_MEMBERS) if job.cursor.startswith(_MEMBERS) else ""
+        yield from self._members.pages(segment, cursor, ids)
 
     def _with_ids(self, job: Job, segment: Segment) -> Job:
         """Store the members' ids where the source gives them first; members who come later are for the next audience."""
@@ -65,29 +77,24 @@ class Collect:
         self._files.write(name, opted_out_part(addresses).to_bytes())
         return replace(job, opted_out_parts=job.opted_out_parts + 1)
 
-    def _read_members(self, job: Job, segment: Segment, progress: Progress, until: datetime) -> Move:
+    def _read_members(self, job: Job, segment: Segment, pages: Iterable[SourcePage], progress: Progress, until: datetime) -> Move:
         builder = PartBuilder(self._exclusions)
         stored_at = self._clock.now()
-        ids = self._open_ids(job)
-        with closing(_closable(self._members.pages(segment, job.cursor.removeprefix(_MEMBERS), ids))) as pages:
-            for page in pages:
-                builder.add(page.rows)
-                job = replace(job, members_read=job.members_read + len(page.rows))
-                if page.cursor is None:
-                    break
-                now = self._clock.now()
-                if len(builder) >= self._part_members or now - stored_at >= FLUSH_AFTER or now >= until:
-                    job = self._stored(job, builder).went_on(cursor=_MEMBERS + page.cursor)
-                    job = progress(job, _shown(job, segment))
-                    stored_at = now
-                if now >= until:
-                    return Move(job)
+        for page in pages:
+            builder.add(page.rows)
+            job = replace(job, members_read=job.members_read + len(page.rows))
+            if page.cursor is None:
+                break
+            now = self._clock.now()
+            if len(builder) >= self._part_members or now - stored_at >= FLUSH_AFTER or now >= until:
+                job = self._stored(job, builder).went_on(cursor=_MEMBERS + page.cursor)
+                job = progress(job, _shown(job, segment))
+                stored_at = now
+            if now >= until:
+                return Move(job)
         job = self._stored(job, builder)
         logger.info("Read the members", extra={"action": "members-read", "job": job.id, "count": job.members_read})
         return Move(job.moved_to(Step.PLAN))
-
-    def _open_ids(self, job: Job) -> RangeReader | None:
-        return self._files.open(f"{job.folder()}/{names.IDS}") if job.has_ids else None
 
     def _stored(self, job: Job, builder: PartBuilder) -> Job:
         part = builder.finish()
@@ -100,11 +107,6 @@ class Collect:
 def _shown(job: Job, segment: Segment) -> dict[str, object]:
     total = max(segment.member_count or 0, job.members_read)
     return {Column.MEMBERS: job.members_read, Column.PROGRESS: 45 * job.members_read // total}
-
-
-def _closable[T](pages: Iterator[T]) -> Generator[T]:
-    """Return a generator, so that stopping early also stops the reading ahead."""
-    yield from pages
 
 
 def segment_of(job: Job) -> Segment:

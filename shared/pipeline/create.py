@@ -8,6 +8,7 @@ from shared.domain.audiences import Audience, foreign_key
 from shared.domain.jobs import Job, Step
 from shared.errors import AdAccountNeeded, AudienceSyncError, OutcomeUnknown, TryAgainLater
 from shared.pipeline import sentences
+from shared.pipeline.beside import beside
 from shared.pipeline.moves import Move, Progress
 from shared.pipeline.tokens import TokenKeeper
 from shared.ports import Clock, LinkedIn
@@ -59,8 +60,9 @@ class Create:
         return replace(job, looks=looks, cursor=f"claimed {(self._clock.now() + self._claim).isoformat()}")
 
     def _found_or_created(self, job: Job) -> Move:
-        self._check_account(job)
-        found = self._find(job)
+        with beside(lambda: self._find(job)) as finding:
+            self._check_account(job)
+        found = finding.result()
         if found is not None and not found.state.takes_members:
             return Move(replace(job, key_number=job.key_number + 1, cursor="", looks=0))
         if found is not None:

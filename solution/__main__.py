@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import AudienceSyncError
@@ -15,6 +15,7 @@ from solution.export import export
 from solution.install import install
 from solution.remove import remove
 from solution.report import Report, silent
+from solution.settings_file import read_settings_file
 from solution.signin import PUBLIC_AUTHORITY, sign_in
 from solution.terminal import show_change, show_finding, show_plan, summary
 from solution.web import DataverseWeb, InstallError, Rehearsal
@@ -24,9 +25,9 @@ FINE, FAULTY, FAILED = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 means all is well, 1 that `check` found something wrong, 2 that the command failed."""
-    given = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = given.run
     try:
+        given = _parser(_told_by_settings(arguments)).parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = given.run
         return run(given)
     except (InstallError, AudienceSyncError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,9 +77,9 @@ def _findings(given: argparse.Namespace) -> Iterator[Finding]:
     web = _web(given)
     yield from check(web, Question(given.webhook_url, given.app_user, given.tab_folder))
     if given.all:
-        from solution.doctor import examine, read_settings  # noqa: PLC0415  brings storage clients that the installer does without
+        from solution.doctor import examine  # noqa: PLC0415  brings storage clients that the installer does without
 
-        yield from examine(web, read_settings(given.settings))
+        yield from examine(web, os.environ | (read_settings_file(given.settings) if given.settings else {}))
 
 
 def _remove(given: argparse.Namespace) -> int:
@@ -102,8 +103,25 @@ def _export(given: argparse.Namespace) -> int:
 # ------------------------------------------------------------------ what they share
 
 
+def _told_by_settings(arguments: Sequence[str] | None) -> dict[str, str]:
+    """Return what the file given with --settings says; nothing without one.
+
+    It is looked for before the command line is read, because addresses that are not given come from it. Whom to sign in as
+    does not: the file names the app's own identity, and an administrator is wanted.
+    """
+    searcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    searcher.add_argument("--settings", type=Path)
+    file = searcher.parse_known_args(arguments)[0].settings
+    return read_settings_file(file) if file else {}
+
+
 def _web(given: argparse.Namespace) -> DataverseWeb:
     url = given.url.rstrip("/")
+    if not url:
+        other = ", or name a file that holds the app's settings with --settings" if hasattr(given, "settings") else ""
+        raise InstallError(
+            f"Say which environment is meant: set DATAVERSE_URL or give --url, such as https://ORG.crm.dynamics.com{other}."
+        )
     if not url.startswith("https://"):
         raise InstallError("The address given with --url has to begin with https://, such as https://ORG.crm.dynamics.com.")
     sign = sign_in(url, given.sign_in, authority=given.authority, tenant=given.tenant, client_id=given.client_id, say=_say)
@@ -148,7 +166,8 @@ def _told(given: argparse.Namespace, report: Report) -> int:
 # ------------------------------------------------------------------ arguments
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(told: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser; `told` are the app's settings that a file names, and defaults of `check`."""
     parser = argparse.ArgumentParser(
         prog="python -m solution",
         description="Installs LinkedIn Matched Audiences into a Dataverse environment, checks, removes or exports it.",
@@ -157,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _install_arguments(_command(commands, "install", _install, "install or upgrade; changes only what is missing or different"))
-    _check_arguments(_command(commands, "check", _check, "check every piece from outside and say how to put it right"))
+    checking = _command(commands, "check", _check, "check every piece from outside and say how to put it right")
+    _check_arguments(checking, told or {})
     _remove_arguments(_command(commands, "remove", _remove, "take everything out and give Microsoft's forms back as they were"))
     exporting = _command(commands, "export", _export, "write the managed and the unmanaged solution zip")
     exporting.add_argument("--folder", type=Path, default=Path("build/solution"), help="where to (default: %(default)s)")
@@ -215,7 +235,7 @@ def _install_arguments(parser: argparse.ArgumentParser) -> None:
     _writing_arguments(parser)
 
 
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
+def _check_arguments(parser: argparse.ArgumentParser, told: Mapping[str, str]) -> None:
     _app_arguments(parser)
     parser.add_argument("--json", action="store_true", help="findings as JSON")
     parser.add_argument(
@@ -225,8 +245,15 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings",
         type=Path,
         metavar="FILE",
-        help="with --all: a local.settings.json with the app's settings (default: environment)",
+        help="file with the app's settings, in the form of local.settings.sample.json (default: environment)",
     )
+    options = {
+        "url": "DATAVERSE_URL",
+        "webhook_url": "PUBLIC_URL",
+        "authority": "DATAVERSE_AUTHORITY",
+        "app_user": "DATAVERSE_CLIENT_ID",
+    }
+    parser.set_defaults(**{option: told[name] for option, name in options.items() if told.get(name)})
 
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:

@@ -54,12 +54,16 @@ class TableSignIns:
         if found is None:
             return None
         row, etag = found
-        sealed = Sealed(str(row["key"]), bytes(row["sealed"]))
-        sign_in = self._opened(user_id, sealed)
-        if not self._sealer.is_current(sealed):
+        sign_in, is_current = self._opened(user_id, row)
+        if not is_current:
             with suppress(AudienceSyncError):  # somebody else did it, or it is done the next time
                 self._table.replace(self._row(sign_in), etag)
         return sign_in
+
+    def look_at(self, user_id: str) -> SignIn | None:
+        """Return a user's sign-in as `load` does, and leave it as it is: for those whose keys may not be the app's."""
+        found = self._table.get(PARTITION, user_id)
+        return None if found is None else self._opened(user_id, found[0])[0]
 
     def save(self, sign_in: SignIn) -> None:
         """Remember a sign-in, replacing the user's earlier one."""
@@ -76,12 +80,15 @@ class TableSignIns:
         """Return the users whose sign-in ends for good before a moment."""
         return [row["RowKey"] for row in self._table.select("ends lt @moment", {"moment": moment}, ())]
 
-    def _opened(self, user_id: str, sealed: Sealed) -> SignIn:
+    def _opened(self, user_id: str, row: Any) -> tuple[SignIn, bool]:
+        """Return what a row holds, and whether it is sealed under the present key."""
+        sealed = Sealed(str(row["key"]), bytes(row["sealed"]))
         try:
             secrets = _SECRETS.decode(self._sealer.open(sealed, user_id))
         except (CannotOpen, msgspec.DecodeError):
             raise SignInNeeded(CANNOT_OPEN) from None
-        return SignIn(user_id=user_id, **{name: getattr(secrets, name) for name in _Secrets.__struct_fields__})
+        sign_in = SignIn(user_id=user_id, **{name: getattr(secrets, name) for name in _Secrets.__struct_fields__})
+        return sign_in, self._sealer.is_current(sealed)
 
     def _row(self, sign_in: SignIn) -> dict[str, Any]:
         content = {name: getattr(sign_in, name) for name in _Secrets.__struct_fields__}

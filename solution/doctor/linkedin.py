@@ -1,23 +1,25 @@
-"""LinkedIn: the app and its secret, how long the API version lives, and the sign-ins that are stored."""
+"""LinkedIn's side of the developer app: its secret, its products, its way back, and how long the API version lives."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
-import requests
-
-from shared.domain.signins import EXPIRES_SOON, SCOPES, SignIn
-from shared.errors import AudienceSyncError, SignInNeeded
-from shared.http import HttpClient
-from shared.linkedin.oauth import LinkedInOAuth
+from shared.domain.signins import SCOPES
+from shared.errors import ConfigurationWrong, SignInNeeded
+from shared.http import HttpClient, Request
+from shared.linkedin.oauth import LinkedInOAuth, explain_refusal
 from shared.settings import Settings
-from shared.storage.connection import Connection
-from shared.storage.signins import TableSignIns
 from solution.check import Finding
 
 WARN_BEFORE = timedelta(days=60)
-_EVERYBODY = timedelta(days=10_000)
-# LinkedIn's page "Migrations"; later versions are taken to end in the middle of the same month a year on.
-_SUNSETS = {"202603": date(2027, 3, 16)}
+# Microsoft Learn, "LinkedIn Marketing API migrations": most end on the 15th of the same month a year on, these a little later.
+# Versions that are not listed there yet are taken to end on the 15th too.
+_SUNSETS = {"202511": date(2026, 11, 16), "202603": date(2027, 3, 16)}
+_VERSION = re.compile(r"20\d\d(0[1-9]|1[0-2])")
+_NEVER_PUBLISHED = {"202512"}
+_REFUSED = 400
+_WAY_BACK = "way back from LinkedIn"
 
 
 def sunset(version: str) -> date:
@@ -29,62 +31,53 @@ def sunset(version: str) -> date:
     return _SUNSETS.get(version) or date(int(version[:4]) + 1, int(version[4:]), 15)
 
 
-def look(settings: Settings, env: Mapping[str, str], session: requests.Session, now: datetime) -> Iterator[Finding]:
-    """Ask LinkedIn about the app, and about the tokens that are stored."""
-    yield _version(settings.linkedin_version, now.date())
-    http = HttpClient(settings.linkedin_oauth_url, name="LinkedIn's sign-in", session=session)
+def look(settings: Settings, http: HttpClient, now: datetime) -> Iterator[Finding]:
+    """Ask LinkedIn about the app, through `http`, as somebody would whom it sends there to sign in."""
+    yield judge_version(settings.linkedin_version, now.date())
     oauth = LinkedInOAuth(http, client_id=settings.linkedin_client_id, client_secret=settings.linkedin_client_secret)
     yield _app(oauth)
-    sign_ins = TableSignIns(Connection.from_env(env), settings.signin_keys)
-    users = sign_ins.expiring_before(now + _EVERYBODY)
-    if not users:
-        yield Finding("note", "sign-ins", "Nobody is signed in to LinkedIn yet.")
-    for user_id in users:
-        yield _sign_in(oauth, sign_ins, user_id, now)
+    yield _sent_there(http, oauth, settings.redirect_uri)
 
 
-def _version(version: str, today: date) -> Finding:
+def judge_version(version: str, today: date) -> Finding:
+    """Tell how long an API version lives; a warning comes two months before its end."""
+    piece, fix = "LinkedIn version", "Raise LINKEDIN_VERSION to a version that LinkedIn supports, as docs/upgrade.md says."
+    if not _VERSION.fullmatch(version) or version in _NEVER_PUBLISHED or version > f"{today:%Y%m}":
+        return Finding("wrong", piece, f"There is no version {version}.", fix)
     end = sunset(version)
-    fix = "Raise LINKEDIN_VERSION to a version that LinkedIn supports, as docs/upgrade.md says."
     if end <= today:
-        return Finding("wrong", "LinkedIn version", f"Version {version} ended on {end:%d %B %Y}.", fix)
+        return Finding("wrong", piece, f"Version {version} ended about {end:%d %B %Y}.", fix)
     if end - today <= WARN_BEFORE:
-        return Finding("note", "LinkedIn version", f"Version {version} ends on {end:%d %B %Y}.", fix)
-    return Finding("fine", "LinkedIn version", f"Version {version} lives until about {end:%d %B %Y}.")
+        return Finding("note", piece, f"Version {version} ends about {end:%d %B %Y}.", fix)
+    return Finding("fine", piece, f"Version {version} lives until about {end:%d %B %Y}.")
 
 
 def _app(oauth: LinkedInOAuth) -> Finding:
-    """LinkedIn looks at the app's id and secret before it looks at the token, so an invented token tells."""
+    """Ask about an invented token: LinkedIn looks at the app's id and secret before it looks at the token."""
+    piece, fix = "LinkedIn app", "Compare LINKEDIN_CLIENT_ID and LINKEDIN_CLIENT_SECRET with LinkedIn's Developer Portal."
     try:
-        oauth.introspect("an invented token")
-    except AudienceSyncError as error:
-        return Finding(
-            "wrong", "LinkedIn app", str(error), "Compare LINKEDIN_CLIENT_ID and LINKEDIN_CLIENT_SECRET with the portal."
-        )
-    return Finding("fine", "LinkedIn app", "LinkedIn knows the app and its secret.")
-
-
-def _sign_in(oauth: LinkedInOAuth, sign_ins: TableSignIns, user_id: str, now: datetime) -> Finding:
-    piece = f"sign-in of user {user_id}"
-    try:
-        sign_in = sign_ins.load(user_id)
+        oauth.introspect("invented")
+    except ConfigurationWrong as error:
+        return Finding("wrong", piece, str(error), fix)
     except SignInNeeded as error:
-        return Finding("wrong", piece, str(error), "The person signs in again on the tab.")
-    if sign_in is None:
-        return Finding("note", piece, "It was deleted just now.")
-    if sign_in.usable_until() <= now:
-        return Finding("wrong", piece, "It has ended.", "The person signs in again on the tab.")
-    return _granted(oauth, sign_in, piece, now)
+        return Finding("note", piece, f"LinkedIn answered in a way that does not tell. {error}", fix)
+    return Finding("fine", piece, "LinkedIn knows the app and its secret.")
 
 
-def _granted(oauth: LinkedInOAuth, sign_in: SignIn, piece: str, now: datetime) -> Finding:
-    if not sign_in.has_expired(now):
-        facts = oauth.introspect(sign_in.access_token)
-        if not facts.active:
-            return Finding("wrong", piece, f"LinkedIn calls the token {facts.status}.", "The person signs in again on the tab.")
-        if missing := [scope for scope in SCOPES if scope not in facts.scopes]:
-            fix = "Request the product that grants it in LinkedIn's Developer Portal; then the person signs in again."
-            return Finding("wrong", piece, f"LinkedIn did not grant {', '.join(missing)}.", fix)
-    if sign_in.usable_until() - now <= EXPIRES_SOON:
-        return Finding("note", piece, f"It ends in {sign_in.days_left(now)} days.", "The person signs in again on the tab.")
-    return Finding("fine", piece, f"It lasts {sign_in.days_left(now)} days and grants what is needed.")
+def _sent_there(http: HttpClient, oauth: LinkedInOAuth, redirect_uri: str) -> Finding:
+    """Open LinkedIn's sign-in page for all scopes, and say what comes.
+
+    LinkedIn does not document what it tells somebody who has not signed in yet. Being sent back with an error is its own
+    word; an answer that refuses is only worth a note, because it may be meant for the program that asks.
+    """
+    answer = http.send(Request("GET", oauth.authorization_url("doctor", redirect_uri)))
+    location = answer.headers.get("Location", "")
+    if location.startswith(f"{redirect_uri}?"):
+        error = parse_qs(urlsplit(location).query).get("error", [""])[0]
+        fix = "Request the products in LinkedIn's Developer Portal, as docs/setup.md says; approval can take days."
+        return Finding("wrong", "LinkedIn app's products", explain_refusal(error), fix)
+    if answer.status >= _REFUSED:
+        fix = f"Look in LinkedIn's Developer Portal, page Auth, whether {redirect_uri} is registered exactly so."
+        return Finding("note", _WAY_BACK, f"LinkedIn answered {answer.status} instead of its sign-in page.", fix)
+    says = f"LinkedIn shows its sign-in page for {', '.join(SCOPES)} and does not object to {redirect_uri}."
+    return Finding("fine", _WAY_BACK, says)

@@ -1,0 +1,133 @@
+"""Whole jobs, measured: from the row to an audience that LinkedIn builds, through the simulators and Azurite.
+
+Each job has a world of its own, so that memory and processor time are those of one fresh worker process. The members are of
+the realistic mix. Time runs from the row's creation until the row says that LinkedIn builds the audience; what LinkedIn
+does then is not ours.
+"""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from unittest.mock import patch
+
+from benchmarks.results import NEW_AUDIENCE_SECONDS, Latency
+from sandbox.processes import Child
+from sandbox.run import Order, Outcome, Run
+from sandbox.world import Options, World
+
+TINY = 1_000
+BUILDING = 727000006
+PATIENCE = 1_200.0
+MIX = {
+    "without_email": 0.03,
+    "invalid": 0.02,
+    "duplicates": 0.05,
+    "donotbulkemail": 0.0,
+    "donotemail": 0.0,
+    "inactive": 0.0,
+    "internationalised": 0.01,
+}
+_SIMULATORS = frozenset({"sandbox.dataverse", "sandbox.linkedin", "sandbox.entra"})
+
+
+@dataclass
+class Watch:
+    """What is seen of a running job: when its row first moved, when LinkedIn began to build, and the worker's time by then."""
+
+    cpu: Callable[[], float]
+    began: float = field(default_factory=time.monotonic)
+    first_progress: float | None = None
+    building: float | None = None
+    cpu_at_building: float = 0.0
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Look at the row, which has just changed."""
+        now = time.monotonic() - self.began
+        if self.first_progress is None and row.get("lima_status"):
+            self.first_progress = now
+        if self.building is None and (row.get("lima_status") or 0) >= BUILDING:
+            self.building, self.cpu_at_building = now, self.cpu()
+
+
+def measure(members: int, kind: str = "list", latency: Latency | None = None) -> dict[str, Any]:
+    """Run one job in a world of its own and return its figures. Raises RuntimeError when the job does not end well."""
+    with fresh_world() as world:
+        run, made = prepare(world, members, kind)
+        if latency:
+            world.dataverse.do("settings", latency=latency.page)
+            world.linkedin.do("latency", seconds=latency.call)
+        return follow(world, run, made)
+
+
+@contextmanager
+def fresh_world(settings: Mapping[str, str] | None = None) -> Iterator[World]:
+    """Run a world whose simulators keep connections open, with the product's own pace at LinkedIn."""
+    options = Options(settings={"NEW_AUDIENCE_SECONDS": f"{NEW_AUDIENCE_SECONDS:g}", **(settings or {})})
+    with patch("sandbox.world.Child", _KeptOpen):
+        world = World.start(options)
+    with world:
+        yield world
+
+
+class _KeptOpen(Child):
+    """A child process that is started through `benchmarks.kept_open` when it is a simulator."""
+
+    @classmethod
+    def start(cls, name: str, args: Sequence[str | Path], **given: Any) -> Self:
+        at = next((place for place, word in enumerate(args) if word in _SIMULATORS), None)
+        return super().start(name, args if at is None else [*args[:at], "benchmarks.kept_open", *args[at:]], **given)
+
+
+def prepare(world: World, members: int, kind: str) -> tuple[Run, dict[str, str]]:
+    """Make the contacts and their segment, and sign the marketer in."""
+    run = Run(world, Order(members=members, kind=kind, trigger="row"))
+    world.dataverse.do("seed_contacts", count=members, seed=1, **MIX)
+    made: dict[str, str] = world.dataverse.do("make_segment", kind=kind, name="Autumn campaign", members="all", live=True)
+    world.store_sign_in(run.user)
+    return run, made
+
+
+def follow(world: World, run: Run, made: Mapping[str, str]) -> dict[str, Any]:
+    """Let the job run and return its figures. Raises RuntimeError when it does not end well."""
+    before = world.host.cpu_seconds()
+    watch = Watch(world.host.cpu_seconds)
+    outcome = run.follow(made, watch, patience=PATIENCE)
+    if not outcome.is_ready or watch.building is None:
+        raise RuntimeError(f"The job ended as {outcome.status}: {outcome.row.get('lima_statusmessage')}")
+    return {
+        "seconds": round(watch.building, 2),
+        "first_progress_seconds": round(watch.first_progress or watch.building, 2),
+        "cpu_seconds": round(watch.cpu_at_building - before, 3),
+        "peak_rss_mb": round(outcome.peak_rss_mb, 1),
+        "sent": outcome.row["lima_sent"],
+        "dataverse_requests": len(outcome.dataverse_requests),
+        "linkedin_requests": len(outcome.linkedin_requests),
+        "requests": requests_by_kind(outcome),
+    }
+
+
+def requests_by_kind(outcome: Outcome) -> dict[str, int]:
+    """Return how many requests of each kind were sent, the most frequent first."""
+    counted = Counter(
+        f"{service} {call['method']} {shape(call['path'])}"
+        for service, calls in (("Dataverse", outcome.dataverse_requests), ("LinkedIn", outcome.linkedin_requests))
+        for call in calls
+    )
+    return dict(counted.most_common())
+
+
+def shape(path: str) -> str:
+    """Return a path without what belongs to one record.
+
+    >>> shape("/api/data/v9.2/lists(8a1f0c2c-1f0c-4a5e-9d53-7f2f5b1d1a01)/listcontact_association")
+    'lists()/listcontact_association'
+    >>> shape("/rest/dmpSegments/1234/users")
+    'dmpSegments/n/users'
+    """
+    return re.sub(r"/\d+", "/n", re.sub(r"\([^)]*\)", "()", re.sub(r"^/(?:rest|api/data/v9\.2)/", "", path)))

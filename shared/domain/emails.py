@@ -16,7 +16,6 @@ both on millions of addresses.
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -111,9 +110,9 @@ _is_usual_domain = re.compile(_USUAL_DOMAIN).fullmatch
 
 def prepare_emails(written: Sequence[str]) -> PreparedEmails:
     """Return for many addresses at once what `prepare_email` returns for each; "" stands for no address."""
-    lines = _usual_lines(written)
+    lines, unusual = _usual_lines(written)
     rejected = {}
-    for position in _positions_of_nothing(lines):
+    for position in unusual:
         text = written[position]
         address = normalise(text) if text else text
         problem = problem_with(address)
@@ -121,28 +120,26 @@ def prepare_emails(written: Sequence[str]) -> PreparedEmails:
             rejected[position] = problem
         else:
             lines[position] = address.encode()
-    return PreparedEmails([sha256(line).digest() for line in filter(None, lines)], rejected)
+    for position in reversed(rejected):
+        del lines[position]
+    return PreparedEmails([sha256(line).digest() for line in lines], rejected)
 
 
-def _usual_lines(written: Sequence[str]) -> list[bytes]:
-    """Return the normalised address for each that is usual, and b"" for each that needs a closer look."""
-    text = (_END.join(written) + 2 * _END).encode("utf-8", "surrogatepass").translate(_LOWER, _ASCII_WHITE_SPACE)
-    lines = _END_BYTE.join(_runs_of_usual(text)).split(_END_BYTE)
-    lines.pop()  # the empty one that closes the text
+def _usual_lines(written: Sequence[str]) -> tuple[list[bytes], list[int]]:
+    """Return the normalised address for each that is usual, and where the others are (b""), which need a closer look."""
+    plain = [address if address.isascii() else "" for address in written]  # one other letter would make all texts wider
+    text = (_END.join(plain) + 2 * _END).encode("ascii").translate(_LOWER, _ASCII_WHITE_SPACE)
+    lines: list[bytes] = []
+    unusual: list[int] = []
+    for run in _runs_of_usual(text):
+        lines += run.split(_END_BYTE)  # a run ends with _END, so the last of its pieces is empty: the one behind the run
+        unusual.append(len(lines) - 1)
+    del lines[-1], unusual[-1]  # those that close the text
     if not written:
-        return []
+        return [], []
     if len(lines) != len(written):
         return _usual_lines([address.replace(_END, _NEVER_ALLOWED) for address in written])
-    return lines
-
-
-def _positions_of_nothing(lines: list[bytes]) -> list[int]:
-    """Return where b"" stands. Asking `index` again and again takes half the time of a comprehension."""
-    positions = [-1]
-    with suppress(ValueError):
-        while True:
-            positions.append(lines.index(b"", positions[-1] + 1))
-    return positions[1:]
+    return lines, unusual
 
 
 # ------------------------------------------------------------------ the verdict

@@ -106,10 +106,10 @@ def _settle(blocks: Sequence["_Block"], refused: Sequence["_Block"], bucket: int
     unwanted = dict.fromkeys(_split(b"".join([block.digests(bucket) for block in refused])))
     digests = _split(b"".join([block.digests(bucket) for block in blocks]))
     seen = unwanted.copy()
-    again = []
-    for position, digest in enumerate(digests):
+    again: list[int] = []
+    for digest in digests:
         if digest in seen:
-            again.append(position)
+            again.append(len(seen) - len(unwanted) + len(again))  # its place; counting all of them takes longer
         else:
             seen[digest] = None
     ids = b"".join([block.ids(bucket) for block in blocks]) if again else b""

@@ -32,7 +32,9 @@ _HEADER = Struct(f"<{len(_MAGIC)}s7QQ{BUCKETS}I")
 HEADER_SIZE: Final = _HEADER.size
 
 _PREPARED_AT_ONCE = 1_000  # members; their texts and digests then stay in the processor's nearest cache
-_NOBODY = "0" * 2 * ID_SIZE
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_GUID_SIZE = len(_NOBODY)
+_HYPHENS = (8, 13, 18, 23)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class PartBuilder:
             some = rows.rows[start : start + _PREPARED_AT_ONCE]
             prepared = prepare_emails(self._exclusions.addresses(some))
             digests += prepared.digests
-            ids += self._ids_of_usable(some, prepared.rejected)
+            ids += self._usable(some, prepared.rejected)
         self._records.add(digests, ids)
         self._members += len(rows)
 
@@ -160,14 +162,15 @@ class PartBuilder:
         self._begin()
         return part
 
-    def _ids_of_usable(self, rows: Sequence[MemberRow], rejected: Mapping[int, Reason]) -> Iterable[str]:
+    def _usable(self, rows: Sequence[MemberRow], rejected: Mapping[int, Reason]) -> list[str]:
         """Note the rows that were rejected, and return the ids of the others."""
-        ids = [row.id for row in rows]
         for position, reason in rejected.items():
-            self._left_out.append(ids[position])
+            self._left_out.append(rows[position].id)
             self._reasons.append(self._exclusions.reason_for(rows[position]) or reason)
-            ids[position] = ""
-        return filter(None, ids)
+        ids = [row.id for row in rows]
+        for position in reversed(rejected):
+            del ids[position]
+        return ids
 
     def _tallies(self) -> Tallies:
         count = self._reasons.count
@@ -222,11 +225,16 @@ def opted_out_part(addresses: Iterable[str | None]) -> Part:
 
 def pack_ids(ids: str, count: int) -> bytes:
     """Return so many GUIDs, written one after the other, as 16 bytes each. Raises UnexpectedAnswer when one is not a GUID."""
+    digits, hyphens = bytearray(ids, "utf-8"), bytearray()
+    for earlier, place in enumerate(_HYPHENS):  # cut out of all ids at once, which takes a quarter of `translate`
+        every = slice(place - earlier, None, _GUID_SIZE - earlier)
+        hyphens += digits[every]
+        del digits[every]
     try:
-        packed = unhexlify(ids.encode().translate(None, b"-"))
+        packed = unhexlify(digits)
     except ValueError:
         packed = b""
-    if len(packed) != count * ID_SIZE:
+    if len(packed) != count * ID_SIZE or hyphens != b"-" * (count * len(_HYPHENS)):
         raise UnexpectedAnswer(
             "Dataverse answered with a member whose id is not a GUID. Try again; if it happens again, report it."
         )

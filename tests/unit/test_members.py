@@ -142,7 +142,13 @@ def test_an_answer_that_is_no_page_is_refused_without_quoting_it(body: bytes) ->
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("broken", ["1", "not-a-guid", member_id(1)[:-1], member_id(1)[:-1] + "g", "é" * 36])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *("1", "not-a-guid", member_id(1)[:-1], member_id(1)[:-1] + "g", "é" * 36),
+        *("0" * 36, "0" * 32, member_id(1)[1:] + "0", "{" + member_id(1)[1:], member_id(1) + member_id(2)),
+    ],
+)
 def test_an_id_that_is_no_guid_is_refused(broken: str) -> None:
     """An id that cannot be stored is noticed before anything is."""
     with pytest.raises(UnexpectedAnswer, match="not a GUID"):

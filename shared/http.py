@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 90.0
 CONNECTIONS = 32
-_READ_AT_ONCE = 1024 * 1024  # bytes; `requests` itself reads 10 KB at once, a hundred calls for one page of members
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ class HttpClient:
                 allow_redirects=False,
                 **self._of_this_machine(),
             )
-            body = b"".join(response.iter_content(_READ_AT_ONCE))
-        except requests.RequestException as error:
+            body = response.raw.read(decode_content=True)  # at once: `requests` copies a page of members piece by piece
+        except (requests.RequestException, HTTPError) as error:
             if _never_left(error):
                 raise RemoteUnavailable(f"{self.name} could not be reached. The step is tried again.") from error
             raise OutcomeUnknown(f"{self.name} gave no answer ({type(error).__name__}). The step is tried again.") from error
@@ -113,7 +112,7 @@ def new_session() -> requests.Session:
     return session
 
 
-def _never_left(error: requests.RequestException) -> bool:
+def _never_left(error: Exception) -> bool:
     """Tell whether there was not even a connection, so that the request surely was not carried out."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 
 import msgspec
 
@@ -15,6 +16,7 @@ from shared.dataverse.segments.reading import Followed, check_link, follow
 from shared.dataverse.segments.realtime import RealtimeSegments
 from shared.domain.segments import KIND_OF_TABLE, Kind, Segment, SegmentRef
 from shared.errors import ConfigurationWrong, NotAllowed, SegmentNotFound, UnexpectedAnswer
+from shared.http import Answer
 from shared.logs import get_logger
 from shared.ports import RangeReader, SourcePage
 from shared.settings import Settings
@@ -85,14 +87,16 @@ class DataverseMembers:
             f"and msdynmkt_value eq {_OPTED_OUT} and statecode eq 0 and _msdynmkt_purposeid_value eq {purpose}",
         )
         try:
-            with closing(follow(lambda at: self._opted_out_page(first, at), cursor)) as pages:
+            with closing(follow(partial(self._ask_opted_out, first), self._opted_out_page, cursor)) as pages:
                 yield from pages
         except NotInstalled:
             logger.info("This environment keeps no consent by email address", extra={"action": "consent-missing"})
 
-    def _opted_out_page(self, first: str, cursor: str) -> Followed[list[str]]:
+    def _ask_opted_out(self, first: str, cursor: str) -> Answer:
         path = self._client.absolute(cursor) if cursor else first
-        answer = self._client.send(protocol.request("GET", path, headers=protocol.page_size(self._page_size)))
+        return self._client.send(protocol.request("GET", path, headers=protocol.page_size(self._page_size)))
+
+    def _opted_out_page(self, answer: Answer, cursor: str) -> Followed[list[str]]:
         if cursor:
             check_link(answer, "the opted-out addresses")
         protocol.check(answer, "read the opted-out addresses")

@@ -213,6 +213,8 @@ def read_outcome(answer: Answer, sent: int) -> BatchOutcome:
     differs, when the body cannot be read, and when LinkedIn says of some members that it could not take them
     just now; sending the whole batch again is harmless.
     """
+    if _all_taken(answer.body, sent):
+        return BatchOutcome(sent, 0, {})
     elements = _read(answer, _ELEMENTS).elements
     if len(elements) != sent:
         raise TryAgainLater(f"LinkedIn answered for {len(elements):,} of {sent:,} members.")
@@ -222,6 +224,11 @@ def read_outcome(answer: Answer, sent: int) -> BatchOutcome:
     if not_now := sum(_is_passing(element.status) for element in refused):
         raise RemoteUnavailable(f"LinkedIn could not take {not_now:,} of {sent:,} members just now.")
     return BatchOutcome(sent - len(refused), len(refused), _reasons(refused))
+
+
+def _all_taken(body: bytes, sent: int) -> bool:
+    """Tell whether this is, letter for letter, the answer that takes everybody; any other has to be read."""
+    return body == b'{"elements":[' + b'{"status":201},' * (sent - 1) + b'{"status":201}]}'
 
 
 def _is_passing(status: int) -> bool:

@@ -142,19 +142,21 @@ class BlobReader:
 
 
 def in_blocks(pieces: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
-    """Return the same bytes in blocks of `size`, only the last one shorter.
+    """Return the same bytes in blocks of at least `size`, only the last one shorter. Pieces are joined and never cut.
 
-    >>> list(in_blocks([b"ab", b"cdefg"], 3))
-    [b'abc', b'def', b'g']
+    >>> list(in_blocks([b"ab", b"cd", b"efg"], 3))
+    [b'abcd', b'efg']
     """
-    waiting = bytearray()
+    waiting: list[bytes] = []
+    held = 0
     for piece in pieces:
-        waiting += piece
-        while len(waiting) >= size:
-            yield bytes(waiting[:size])
-            del waiting[:size]
-    if waiting:
-        yield bytes(waiting)
+        waiting.append(piece)
+        held += len(piece)
+        if held >= size:
+            yield b"".join(waiting)
+            waiting, held = [], 0
+    if held:
+        yield b"".join(waiting)
 
 
 def _chained(first: bytes, second: bytes, more: Iterator[bytes]) -> Iterator[bytes]:

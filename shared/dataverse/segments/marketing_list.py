@@ -17,7 +17,7 @@ from shared.dataverse.segments.reading import Followed, check_link, follow
 from shared.domain.members import MemberPage, MemberRows, read_page
 from shared.domain.segments import Kind, Segment, SegmentRef
 from shared.errors import NotAllowed, UnexpectedAnswer
-from shared.http import Request
+from shared.http import Answer, Request
 from shared.ports import RangeReader, SourcePage
 
 TABLE = "list"
@@ -63,37 +63,53 @@ class MarketingLists:
         """Return the pages from `cursor` on, the next one read ahead."""
         base = base_of(segment)
         if segment.is_static:
-            return _source_pages(follow(partial(self._static_page, segment.ref, base), cursor))
+            return _source_pages(
+                follow(partial(self._ask_static, segment.ref, base), partial(self._static_page, segment.ref, base), cursor)
+            )
         query = MemberQuery(segment.source, base, self._page_size)
-        return _source_pages(follow(partial(self._dynamic_page, segment.ref, query), cursor))
+        return _source_pages(
+            follow(partial(self._ask_dynamic, segment.ref, query), partial(self._dynamic_page, segment.ref, query), cursor)
+        )
 
-    def _static_page(self, ref: SegmentRef, base: Base, cursor: str) -> Followed[MemberRows]:
-        """Read one page of a static list; the cursor is the path of Dataverse's own next link."""
+    def _ask_static(self, ref: SegmentRef, base: Base, cursor: str) -> Answer:
+        """Ask for one page of a static list; the cursor is the path of Dataverse's own next link."""
         first = protocol.query(f"{protocol.row('lists', ref.id)}/list{base.table}_association", select=base.columns)
         path = self._client.absolute(cursor) if cursor else first
-        page = self._read(ref, base, protocol.request("GET", path, headers=protocol.page_size(self._page_size)), bool(cursor))
+        return self._ask(ref, protocol.request("GET", path, headers=protocol.page_size(self._page_size)))
+
+    def _static_page(self, ref: SegmentRef, base: Base, answer: Answer, cursor: str) -> Followed[MemberRows]:
+        page = _page(ref, base, answer, cursor)
         following = protocol.next_path(self._client.base_url, page.next_link) if page.next_link else None
         return page.rows, following
 
-    def _dynamic_page(self, ref: SegmentRef, query: "MemberQuery", cursor: str) -> Followed[MemberRows]:
-        """Read one page of a dynamic list; the cursor is the page's number and the paging cookie."""
+    def _ask_dynamic(self, ref: SegmentRef, query: "MemberQuery", cursor: str) -> Answer:
+        """Ask for one page of a dynamic list; the cursor is the page's number and the paging cookie."""
         path = f"{protocol.API}{query.base.table_set}?fetchXml={quote(query.at(cursor), safe='')}"
-        page = self._read(ref, query.base, protocol.request("GET", path, headers=_ANNOTATIONS), bool(cursor))
+        return self._ask(ref, protocol.request("GET", path, headers=_ANNOTATIONS))
+
+    def _dynamic_page(self, ref: SegmentRef, query: "MemberQuery", answer: Answer, cursor: str) -> Followed[MemberRows]:
+        page = _page(ref, query.base, answer, cursor)
         return page.rows, query.behind(cursor, page, ref)
 
-    def _read(self, ref: SegmentRef, base: Base, request: Request, continues: bool) -> MemberPage:
-        doing = f"read members of the marketing list {ref.id}"
+    def _ask(self, ref: SegmentRef, request: Request) -> Answer:
         if len(self._client.base_url) + len(request.path) > protocol.URL_LIMIT:
-            answer = self._client.batch([request], doing)[0]
-        else:
-            answer = self._client.send(request)
-        if continues:
-            check_link(answer, f"the marketing list {ref.id}")
-        found = protocol.fault(answer)
-        if found and found.status == HTTPStatus.NOT_FOUND and found.row_is_missing:
-            raise not_found(ref, WHAT)
-        protocol.check(answer, doing)
-        return read_page(answer.body, base.key)
+            return self._client.batch([request], _doing(ref))[0]
+        return self._client.send(request)
+
+
+def _page(ref: SegmentRef, base: Base, answer: Answer, cursor: str) -> MemberPage:
+    """Read an answer with members. Raises PageLinkExpired, SegmentNotFound, and what `protocol.check` raises."""
+    if cursor:
+        check_link(answer, f"the marketing list {ref.id}")
+    found = protocol.fault(answer)
+    if found and found.status == HTTPStatus.NOT_FOUND and found.row_is_missing:
+        raise not_found(ref, WHAT)
+    protocol.check(answer, _doing(ref))
+    return read_page(answer.body, base.key)
+
+
+def _doing(ref: SegmentRef) -> str:
+    return f"read members of the marketing list {ref.id}"
 
 
 def _source_pages(pages: Generator[Followed[MemberRows]]) -> Iterator[SourcePage]:

@@ -32,16 +32,18 @@ type Followed[T] = tuple[T, str | None]
 # ------------------------------------------------------------------ ahead of the caller
 
 
-def follow[T](fetch: Callable[[str], Followed[T]], cursor: str) -> Generator[Followed[T]]:
-    """Return what `fetch(cursor)` gives with the cursor behind it, then what that one gives, and so on until it is None.
+def follow[A, T](ask: Callable[[str], A], read: Callable[[A, str], Followed[T]], cursor: str) -> Generator[Followed[T]]:
+    """Return what is read at `cursor` with the cursor behind it, then what is read at that one, and so on until it is None.
 
-    The next fetch runs while the caller works. Closing the iterator stops fetching. Raises UnexpectedAnswer when a
-    cursor leads to itself.
+    `ask(cursor)` sends in a thread while the caller works. `read(answer, cursor)` works in the caller's own thread, so that the
+    many small objects it makes are in the cache of the core that uses them. Closing the iterator stops asking. Raises
+    UnexpectedAnswer when a cursor leads to itself.
     """
     with _Threads(1) as threads:
-        coming = threads.submit(partial(fetch, cursor))
+        coming = threads.submit(partial(ask, cursor))
         while True:
-            found, following = coming.result()
+            answer = coming.result()
+            found, following = read(answer, cursor)
             if following is None:
                 yield found, None
                 return
@@ -50,7 +52,7 @@ def follow[T](fetch: Callable[[str], Followed[T]], cursor: str) -> Generator[Fol
                     "Dataverse leads from a page back to the same page, so nothing was used. Report it to support."
                 )
             cursor = following
-            coming = threads.submit(partial(fetch, cursor))
+            coming = threads.submit(partial(ask, cursor))
             yield found, cursor
 
 
@@ -100,10 +102,10 @@ def pages_of_ids(client: DataverseClient, base: Base, ids: RangeReader, cursor: 
     The cursor counts the ids that were read. Members that were deleted meanwhile are simply not there.
     """
     total = ids.size // ID_BYTES
-    tasks = (partial(_read_block, client, base, block, end) for block, end in _blocks(ids, int(cursor or 0), size))
+    tasks = (partial(_ask_for_block, client, base, block, end) for block, end in _blocks(ids, int(cursor or 0), size))
     with closing(in_order(tasks, client.parallel)) as found:
-        for rows, end in found:
-            yield SourcePage(rows, str(end) if end < total else None)
+        for answers, end in found:
+            yield SourcePage(_rows_of_block(answers, base), str(end) if end < total else None)
 
 
 def _blocks(ids: RangeReader, start: int, size: int) -> Iterator[tuple[bytes, int]]:
@@ -117,22 +119,29 @@ def _blocks(ids: RangeReader, start: int, size: int) -> Iterator[tuple[bytes, in
             yield block, (at + begin + len(block)) // ID_BYTES
 
 
-def _read_block(client: DataverseClient, base: Base, ids: bytes, end: int) -> tuple[MemberRows, int]:
-    """Read the members with these ids by one batch of queries; return them and `end`."""
-    doing = f"read members from {base.table_set}"
+def _ask_for_block(client: DataverseClient, base: Base, ids: bytes, end: int) -> tuple[list[Answer], int]:
+    """Ask for the members with these ids by one batch of queries; return the answers and `end`."""
     path = protocol.query(protocol.API + base.table_set, select=base.columns)
     step = protocol.IDS_PER_QUERY * ID_BYTES
     queries = [protocol.request("GET", protocol.with_ids(path, base.key, ids[at : at + step])) for at in range(0, len(ids), step)]
+    return client.batch(queries, _doing(base)), end
+
+
+def _rows_of_block(answers: Iterable[Answer], base: Base) -> MemberRows:
     rows: list[MemberRow] = []
-    for answer in client.batch(queries, doing):
-        protocol.check(answer, doing)
+    for answer in answers:
+        protocol.check(answer, _doing(base))
         page = read_page(answer.body, base.key)
         if page.next_link:
             raise UnexpectedAnswer(
                 "Dataverse split a page of members that was asked for whole. Try again; if it happens again, report it."
             )
         rows += page.rows.rows
-    return MemberRows(rows), end
+    return MemberRows(rows)
+
+
+def _doing(base: Base) -> str:
+    return f"read members from {base.table_set}"
 
 
 # ------------------------------------------------------------------ packed ids

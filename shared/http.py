@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
+from requests.cookies import RequestsCookieJar
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
+from requests.utils import requote_uri
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
@@ -19,6 +23,8 @@ from shared.errors import OutcomeUnknown, RemoteUnavailable, UnexpectedAnswer
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 90.0
 CONNECTIONS = 32
+_NO_COOKIES = RequestsCookieJar()
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})  # others say Content-Length: 0, for LinkedIn answers 411 without it
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class HttpClient:
         self.base_url = base_url.rstrip("/")
         self.name = name
         self._origin = _origin(self.base_url)
-        self._session = session or new_session()
+        self._session = session or _session_of_one_origin()
         self._surroundings: dict[str, Any] | None = None
 
     def send(self, request: Request, *, read_seconds: float = READ_SECONDS) -> Answer:
@@ -82,7 +88,10 @@ class HttpClient:
         """Return the request as `requests` sends it, without the session's search for stored passwords and cookies."""
         given = {name: value for name, value in request.headers.items() if value}
         headers = {**self._session.headers, **given}
-        return requests.Request(request.method, self.address(request.path), headers=headers, data=request.body).prepare()
+        address, body = self.address(request.path), request.body
+        if isinstance(body, bytes | None):
+            return _ready(request.method, address, headers, body)
+        return requests.Request(request.method, address, headers=headers, data=body).prepare()
 
     def _of_this_machine(self) -> dict[str, Any]:
         """Return proxies and trusted certificates, which `requests` would gather from the environment for every request."""
@@ -92,6 +101,8 @@ class HttpClient:
 
     def address(self, path: str) -> str:
         """Return the full address of a path; raises UnexpectedAnswer for one on another origin."""
+        if path.startswith("/"):
+            return self.base_url + path
         url = path if "://" in path else self.base_url + path
         if _origin(url) != self._origin:
             raise UnexpectedAnswer(
@@ -110,6 +121,41 @@ def new_session() -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
     return session
+
+
+def _session_of_one_origin() -> requests.Session:
+    session = new_session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _OneOrigin(pool_connections=1, pool_maxsize=CONNECTIONS))
+    return session
+
+
+class _OneOrigin(requests.adapters.HTTPAdapter):
+    """Finds its connections once: one origin, trusted authority and proxy for the life of the process."""
+
+    _found: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connections; `requests` works out anew for every request which they are."""
+        if self._found is None:
+            self._found = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._found
+
+    def close(self) -> None:
+        """Close the connections; whoever sends after that opens new ones."""
+        self._found = None
+        super().close()
+
+
+def _ready(method: str, address: str, headers: Mapping[str, Any], body: bytes | None) -> requests.PreparedRequest:
+    """Return what `requests` would prepare, which takes it a fifth of the time of a whole call."""
+    ready = requests.PreparedRequest()
+    ready.method, ready.url, ready.body, ready.hooks = method, requote_uri(address), body, default_hooks()
+    ready.headers = CaseInsensitiveDict(headers)
+    ready._cookies = _NO_COOKIES  # type: ignore[attr-defined]  # noqa: SLF001  looked at when an answer redirects
+    if body or method not in _WITHOUT_BODY:
+        ready.headers["Content-Length"] = str(len(body or b""))
+    return ready
 
 
 def _never_left(error: Exception) -> bool:

@@ -11,7 +11,8 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
+from urllib3.response import HTTPResponse
 
 from shared.domain.signins import SCOPES, SignIn
 from shared.errors import AudienceSyncError, ConfigurationWrong, RemoteUnavailable, SignInNeeded, Throttled, UnexpectedAnswer
@@ -45,9 +46,8 @@ class Canned(BaseAdapter):
         body = request.body or b""
         form = parse_qs(body.decode() if isinstance(body, bytes) else body)
         self.asked.append((urlsplit(request.url or "").path, {name: values[0] for name, values in form.items()}))
-        response = requests.Response()
-        response.status_code, response.raw, response.request = self.status, BytesIO(self.body), request
-        return response
+        raw = HTTPResponse(BytesIO(self.body), status=self.status, preload_content=False)
+        return HTTPAdapter().build_response(request, raw)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -12,7 +12,7 @@ endif
 RUN := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test browser-test check audit format lock stage tab bench chaos fuzz rehearsal doctor screenshots clean
+.PHONY: help demo serve test browser-test check audit format lock stage tab bench bench-guard chaos fuzz rehearsal doctor screenshots clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ tab: solution/tab/dist/.ready  ## bundle the tab into solution/tab/dist
 
 bench: $(READY)  ## measure speed; prints a table, writes benchmarks/results.json
 	@$(RUN) -m benchmarks $(ARGS)
+
+bench-guard: $(READY)  ## hold the measured ratios against the recorded ones, with wide margins
+	@$(RUN) -m benchmarks --guard
 
 chaos: $(READY)  ## 200 whole jobs under injected faults; writes the table of docs/reliability.md
 	@$(RUN) -m sandbox chaos --runs 200 $(ARGS)

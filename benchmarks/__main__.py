@@ -3,6 +3,7 @@
 python -m benchmarks                     everything but the million with latency and the real-time million
 python -m benchmarks --full              everything
 python -m benchmarks --only job          one of member_path, job, latency, door; the other results stay as they were
+python -m benchmarks --guard             a short look at the ratios; 1 when one is far worse than in results.json
 """
 
 import argparse
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Shown
+from rich.table import Table
 
 from benchmarks import door, jobs
+from benchmarks.guard import SIZE, verdicts
 from benchmarks.results import FILE, MARKS, MODEL, ROOT, bound, load, nanoseconds_per_member, save, tables, write_page
 from shared.settings import NAMES
 
@@ -32,6 +34,8 @@ console = Console(highlight=False)
 def main() -> int:
     """Measure what is asked for; 1 when a mark that was measured is missed."""
     options = _parser().parse_args()
+    if options.guard:
+        return watch()
     results = load()
     for name in [options.only] if options.only else list(SECTIONS):
         console.print(f"[dim]• Measuring: {name}[/dim]")
@@ -47,6 +51,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast the product is.")
     parser.add_argument("--only", choices=SECTIONS, help="measure one part")
+    parser.add_argument("--guard", action="store_true", help="compare ratios with the recorded ones, for continuous integration")
     parser.add_argument("--full", action="store_true", help="also 1,000,000 members with latency, and of a real-time segment")
     return parser
 
@@ -62,20 +67,20 @@ def member_path(full: bool) -> dict[str, Any]:
 
 def job(full: bool) -> dict[str, Any]:
     """Measure whole jobs without latency, each beside the member path."""
-    tiny = jobs.measure(jobs.TINY)
+    tiny = jobs.best()
     found = {"job": {str(jobs.TINY): tiny} | {str(size): _job(size, "list", tiny) for size in SIZES}}
     smallest, largest = (found["job"][str(size)]["peak_rss_mb"] for size in (SIZES[0], SIZES[-1]))
     found["job"][str(SIZES[-1])]["above_10000_mb"] = round(largest - smallest, 1)
-    tiny = jobs.measure(jobs.TINY, "realtime")
+    tiny = jobs.best(kind="realtime")
     sizes = SIZES if full else SIZES[:-1]
     found["job_realtime"] = {str(jobs.TINY): tiny} | {str(size): _job(size, "realtime", tiny) for size in sizes}
     return found
 
 
-def _job(members: int, kind: str, tiny: dict[str, Any]) -> dict[str, Any]:
-    """Measure one job with the member path before and after it, because the machine's pace changes."""
+def _job(members: int, kind: str, tiny: dict[str, Any], times: int = jobs.TIMES) -> dict[str, Any]:
+    """Measure jobs with the member path before and after them, because the machine's pace changes."""
     before = _nanoseconds_of_path()
-    found = jobs.measure(members, kind)
+    found = jobs.best(members, kind, times)
     path = (before + _nanoseconds_of_path()) / 2
     each = nanoseconds_per_member(found["cpu_seconds"], members, tiny["cpu_seconds"], jobs.TINY)
     whole = nanoseconds_per_member(found["cpu_seconds"], members)
@@ -125,13 +130,32 @@ def _member_path(*arguments: str) -> dict[str, Any]:
     return found
 
 
+# ------------------------------------------------------------------ the guard
+
+
+def watch() -> int:
+    """Print what the guard found; 1 when something is far worse than recorded."""
+    shown = Table("what", "now", "recorded", "let through", "", title="Guard", title_justify="left", title_style="bold")
+    found = list(verdicts(_ratios, load()))
+    for verdict in found:
+        figures = (f"{figure:,.4g}" for figure in (verdict.now, verdict.then, verdict.limit))
+        shown.add_row(verdict.name, *figures, "holds" if verdict.holds else "worse")
+    console.print(shown)
+    return 0 if all(verdict.holds for verdict in found) else 1
+
+
+def _ratios() -> dict[str, Any]:
+    paths = _member_path("--mix", "realistic", "--mix", "hostile", "--members", "200000", "--rounds", "3")
+    return {"member_path": paths, "job": {str(SIZE): _job(SIZE, "list", jobs.measure(jobs.TINY), times=1)}}
+
+
 # ------------------------------------------------------------------ telling
 
 
 def show(results: dict[str, Any]) -> None:
     """Print the tables."""
     for table in tables(results):
-        shown = Shown(*table.heads, title=table.title, title_justify="left", title_style="bold")
+        shown = Table(*table.heads, title=table.title, title_justify="left", title_style="bold")
         for row in table.rows:
             shown.add_row(*row)
         console.print(shown)

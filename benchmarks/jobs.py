@@ -23,6 +23,7 @@ from sandbox.run import Order, Outcome, Run
 from sandbox.world import Options, World
 
 TINY = 1_000
+TIMES = 3
 BUILDING = 727000006
 PATIENCE = 1_200.0
 MIX = {
@@ -55,6 +56,11 @@ class Watch:
             self.first_progress = now
         if self.building is None and (row.get("lima_status") or 0) >= BUILDING:
             self.building, self.cpu_at_building = now, self.cpu()
+
+
+def best(members: int = TINY, kind: str = "list", times: int = TIMES) -> dict[str, Any]:
+    """Run a job several times and return the figures of the one that cost least, as the member path counts its best rounds."""
+    return min((measure(members, kind) for _ in range(times)), key=lambda found: found["cpu_seconds"])
 
 
 def measure(members: int, kind: str = "list", latency: Latency | None = None) -> dict[str, Any]:

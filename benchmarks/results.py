@@ -71,6 +71,14 @@ def nanoseconds_per_member(cpu_seconds: float, members: int, tiny_seconds: float
     return (cpu_seconds - tiny_seconds) / (members - tiny_members) * 1e9
 
 
+def figure_at(results: Results, place: str) -> float | None:
+    """Return the figure at a place such as "job.10000.seconds"; None when it was not measured."""
+    found: Any = results
+    for word in place.split("."):
+        found = found.get(word) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | float) else None
+
+
 # ------------------------------------------------------------------ marks
 
 
@@ -86,10 +94,7 @@ class Mark:
 
     def figure(self, results: Results) -> float | None:
         """Return what was measured; None when it was not."""
-        found: Any = results
-        for word in self.place.split("."):
-            found = found.get(word) if isinstance(found, Mapping) else None
-        return found if isinstance(found, int | float) else None
+        return figure_at(results, self.place)
 
     def is_met(self, results: Results) -> bool | None:
         """Tell whether the mark is met; None when it was not measured."""

@@ -11,5 +11,5 @@ def part(number: int) -> str:
 
 
 def opted_out(number: int) -> str:
-    """Return the name of a file of sorted digests of opted-out addresses."""
+    """Return the name of a file of digests of opted-out addresses."""
     return f"opted-out/{number:06d}"

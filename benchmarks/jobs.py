@@ -8,12 +8,10 @@ does then is not ours.
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
-from unittest.mock import patch
+from typing import Any
 
 import psutil
 
@@ -35,7 +33,6 @@ MIX = {
     "inactive": 0.0,
     "internationalised": 0.01,
 }
-_SIMULATORS = frozenset({"sandbox.dataverse", "sandbox.linkedin", "sandbox.entra"})
 
 
 @dataclass
@@ -75,21 +72,9 @@ def measure(members: int, kind: str = "list", latency: Latency | None = None) ->
 
 @contextmanager
 def fresh_world(settings: Mapping[str, str] | None = None) -> Iterator[World]:
-    """Run a world whose simulators keep connections open, with the product's own pace at LinkedIn."""
-    options = Options(settings={"NEW_AUDIENCE_SECONDS": f"{NEW_AUDIENCE_SECONDS:g}", **(settings or {})})
-    with patch("sandbox.world.Child", _KeptOpen):
-        world = World.start(options)
-    with world:
+    """Run a world with the product's own pace at LinkedIn."""
+    with World.start(Options(settings={"NEW_AUDIENCE_SECONDS": f"{NEW_AUDIENCE_SECONDS:g}", **(settings or {})})) as world:
         yield world
-
-
-class _KeptOpen(Child):
-    """A child process that is started through `benchmarks.kept_open` when it is a simulator."""
-
-    @classmethod
-    def start(cls, name: str, args: Sequence[str | Path], **given: Any) -> Self:
-        at = next((place for place, word in enumerate(args) if word in _SIMULATORS), None)
-        return super().start(name, args if at is None else [*args[:at], "benchmarks.kept_open", *args[at:]], **given)
 
 
 def prepare(world: World, members: int, kind: str) -> tuple[Run, dict[str, str]]:

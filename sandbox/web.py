@@ -345,7 +345,7 @@ class InProcess(requests.adapters.BaseAdapter):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Keeps connections open and prints nothing per request."""
+    """Keeps connections open, as the real services do, and prints nothing per request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -354,9 +354,35 @@ class _QuietHandler(WSGIRequestHandler):
         """Stay silent: the call log has it all."""
 
     def setup(self) -> None:
-        """Do not let an unfinished TLS handshake hold a thread for ever."""
+        """Do not let an unfinished TLS handshake, or a connection that nobody uses any more, hold a thread for ever."""
         self.request.settimeout(300)
         super().setup()
+
+    def run_wsgi(self) -> None:
+        """Answer one request, with its body read to the end so that another can follow; werkzeug itself closes the connection."""
+        environ = self.make_environ()
+        environ["wsgi.input"] = BytesIO(self._body(environ))
+        began: list[Any] = []
+        content = self.server.app(environ, lambda status, headers, *_: began.extend((status, headers)))  # type: ignore[arg-type]
+        body = b"".join(content)
+        status, headers = began
+        try:
+            self.wfile.write(_head(status, headers, len(body)) + (b"" if self.command == "HEAD" else body))
+        except OSError:  # the client is gone, or the connection was cut on purpose
+            self.close_connection = True
+
+    def _body(self, environ: Mapping[str, Any]) -> bytes:
+        if environ.get("wsgi.input_terminated"):  # it comes in chunks
+            return bytes(environ["wsgi.input"].read())
+        return self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0))
+
+
+def _head(status: str, headers: list[tuple[str, str]], length: int) -> bytes:
+    names = {name.lower() for name, _ in headers}
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    if "content-length" not in names and not status.startswith(("204", "304")):
+        lines.append(f"Content-Length: {length}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
 class _Server(ThreadedWSGIServer):

@@ -5,8 +5,8 @@ Cards are dealt without putting them back, so that two waves see every kind.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 WAVE = 13
@@ -93,7 +93,18 @@ def plan_wave(seed: int, number: int) -> Plan:
     dealt = [(card, card.deal(chance)) for card in _dealt(seed, number)]
     acts = [card.name for card, _ in dealt if card.act]
     runs = _with_acts([_run(chance, WAVE * number + place, place) for place in range(WAVE)], acts, chance)
-    return Plan(seed, number, tuple(runs), tuple(strike for card, strike in dealt if not card.act))
+    return Plan(seed, number, tuple(runs), tuple(_possible(strike for card, strike in dealt if not card.act)))
+
+
+def _possible(strikes: Iterable[Strike]) -> Iterator[Strike]:
+    """Return strikes that can be survived together: with short tokens the two clocks agree, or tokens are over when given."""
+    dealt = list(strikes)
+    short = any(strike.card == "dataverse-tokens-short" for strike in dealt)
+    for strike in dealt:
+        if short and strike.card == "clocks-skewed":
+            yield replace(strike, terms={**strike.terms, "entra": strike.terms["dataverse"]})
+        else:
+            yield strike
 
 
 def wave_of(run: int) -> int:

@@ -24,6 +24,7 @@ SIMULATORS = ("dataverse", "linkedin", "entra")
 HOLD_SECONDS = 1.5
 _USERS = "dmpSegments/users"
 _LONG = 12.0
+_OF_A_QUOTA = 8.0  # seconds; shorter pauses of the product have other reasons, and are over when they are over
 _LONGEST_PAUSE = 400.0  # the product pauses for five minutes at most, unless it rests until the next day
 
 
@@ -198,7 +199,7 @@ class Trouble:
     def _let_time_pass(self, now: float, runs: "Sequence[Watched]") -> None:
         """Shorten rests that are long by the product's own choice: their message comes early, as if time had passed.
 
-        While the daily quota is used up, jobs in upload hardly rest; once one rests until the next day, midnight comes.
+        While the daily quota is used up, jobs in upload do not rest long; once one rests until the next day, midnight comes.
         """
         for watched in runs:
             job = self._stores.job(watched.row_id) if watched.row_id and watched.settled_at is None else None
@@ -210,7 +211,8 @@ class Trouble:
                 continue
             rests = (datetime.fromisoformat(job["due"]) - datetime.now(UTC)).total_seconds()
             sleeps = rests > _LONGEST_PAUSE
-            if rests < 1 or (now - since < _LONG and not sleeps and not (self._quota and job["step"] == "upload")):
+            waits_for_quota = self._quota and job["step"] == "upload" and rests > _OF_A_QUOTA
+            if rests < 1 or (now - since < _LONG and not sleeps and not waits_for_quota):
                 continue
             if sleeps:
                 self._note_sleeper(watched, job)

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 from shared.dataverse.schema import Audience as Column
 from shared.dataverse.schema import Command, Origin, Result, Status
 from shared.domain.segments import SegmentRef
-from shared.errors import RowGone, TryAgainLater
+from shared.errors import ConfigurationWrong, RowGone, TryAgainLater
 from shared.logs import correlated, get_logger
 from shared.pipeline import sentences
 from shared.pipeline.again import come_back
@@ -15,6 +15,8 @@ from shared.ports import Clock, Message, Queue, Records
 logger = get_logger(__name__)
 
 ONE_GOING_LIVE = timedelta(minutes=10)
+UNTIL_MENDED = 3 * 3600.0  # seconds between attempts, once it is not over soon
+_SOON = 6
 
 
 class GoingLive:
@@ -32,6 +34,14 @@ class GoingLive:
                 return
             except TryAgainLater as error:
                 come_back(self._queue, self._clock, message, error)
+            except ConfigurationWrong as error:
+                self._wait_for_administrator(message, error)
+
+    def _wait_for_administrator(self, message: Message, error: ConfigurationWrong) -> None:
+        """Come back soon at first and then for more than a day: no other message will speak of this going live."""
+        logger.error("A going live waits for an administrator", extra={"action": "live-waits", "reason": str(error)})
+        wait = UNTIL_MENDED if message.attempt >= _SOON else None
+        come_back(self._queue, self._clock, message, TryAgainLater(str(error), wait))
 
     def _look(self, ref: SegmentRef, correlation: str) -> None:
         mark = self._records.live_mark(ref)

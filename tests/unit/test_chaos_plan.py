@@ -47,6 +47,17 @@ def test_two_waves_meet_every_kind_of_trouble(seed: int) -> None:
     assert dealt == {card.name for card in CARDS}
 
 
+def test_no_plan_asks_for_what_nobody_can_survive() -> None:
+    """A token that lives five minutes is over when it is given, if whoever gives it and whoever takes it disagree by eight."""
+    plans = [plan_wave(seed, number) for seed in range(40) for number in range(8)]
+    both = [plan for plan in plans if plan.has("dataverse-tokens-short") and plan.has("clocks-skewed")]
+    skews = [next(strike.terms for strike in plan.strikes if strike.card == "clocks-skewed") for plan in both]
+
+    assert len(skews) > 20
+    assert {skew["entra"] - skew["dataverse"] for skew in skews} == {0}
+    assert len({skew["linkedin"] for skew in skews}) > 20
+
+
 def test_runs_are_numbered_through_and_have_the_sizes_that_were_asked_for() -> None:
     """100 to 20,000 members, of both kinds, by every trigger."""
     runs = [run for number in range(20) for run in plan_wave(1, number).runs]

@@ -755,11 +755,14 @@ class LiveRows:
 
     def __init__(self, *, set_by: str | None = USER) -> None:
         self.mark = LiveMark(True, True, ACCOUNT, "Contoso", set_by, "Autumn", "version 1")
+        self.refuses = False
         self.made: list[str] = []
         self.results: list[Mapping[Any, Any]] = []
 
     def live_mark(self, ref: SegmentRef) -> LiveMark | None:
         assert ref == SEGMENT
+        if self.refuses:
+            raise ConfigurationWrong("The app is refused.")
         return self.mark
 
     def went_live_since(self, ref: SegmentRef, since: datetime) -> bool:
@@ -784,6 +787,24 @@ def test_one_going_live_told_by_several_events_makes_one_row() -> None:
     going_live = GoingLive(rows, MemoryQueue(clock), clock)  # type: ignore[arg-type]
     for correlation in ("first", "second"):
         going_live.handle(Message("live", SEGMENT.id, table=SEGMENT.table, correlation=correlation))
+
+    assert len(rows.made) == 1
+
+
+def test_a_going_live_outlasts_a_refused_app() -> None:
+    """Nothing else speaks of it again, so it is still there when the administrator has mended the app's sign-in next day."""
+    rows, clock = LiveRows(), MemoryClock()
+    queue = MemoryQueue(clock)
+    going_live = GoingLive(rows, queue, clock)  # type: ignore[arg-type]
+    rows.refuses = True
+    message, began = Message("live", SEGMENT.id, table=SEGMENT.table), clock.now()
+    while clock.now() - began < timedelta(hours=30):
+        going_live.handle(message)
+        found = queue.take()
+        assert found is not None
+        message = found
+    rows.refuses = False
+    going_live.handle(message)
 
     assert len(rows.made) == 1
 

@@ -361,7 +361,11 @@ class _QuietHandler(WSGIRequestHandler):
     def run_wsgi(self) -> None:
         """Answer one request, with its body read to the end so that another can follow; werkzeug itself closes the connection."""
         environ = self.make_environ()
-        environ["wsgi.input"] = BytesIO(self._body(environ))
+        try:
+            environ["wsgi.input"] = BytesIO(self._body(environ))
+        except OSError:  # the client went away while it was sending; nobody acts on half a request
+            self.close_connection = True
+            return
         began: list[Any] = []
         content = self.server.app(environ, lambda status, headers, *_: began.extend((status, headers)))  # type: ignore[arg-type]
         body = b"".join(content)
@@ -374,7 +378,11 @@ class _QuietHandler(WSGIRequestHandler):
     def _body(self, environ: Mapping[str, Any]) -> bytes:
         if environ.get("wsgi.input_terminated"):  # it comes in chunks
             return bytes(environ["wsgi.input"].read())
-        return self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0))
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError
+        return body
 
 
 def _head(status: str, headers: list[tuple[str, str]], length: int) -> bytes:

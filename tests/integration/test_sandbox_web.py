@@ -1,5 +1,6 @@
 """The server that all simulators share: connections stay open, as those of the real services do."""
 
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from http.client import HTTPConnection, HTTPException
@@ -72,3 +73,16 @@ def test_a_planned_cut_ends_the_connection_and_no_other(echo: tuple[Echo, HTTPCo
         ask(connection, "GET", "/echo")
     connection.close()
     assert ask(connection, "GET", "/echo") == (200, b'{"sent": ""}')
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+def test_half_a_request_is_nobody_s_request(echo: tuple[Echo, HTTPConnection], head: str) -> None:
+    """Whoever is killed while sending has asked for nothing, and the simulator goes on without a word."""
+    simulator, connection = echo
+    with socket.create_connection((connection.host, connection.port)) as half:
+        half.sendall(f"POST /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n20\r\nhalf".encode())
+        half.shutdown(socket.SHUT_WR)
+        assert half.recv(1) == b""
+
+    assert ask(connection, "GET", "/echo")[0] == 200
+    assert [call.method for call in simulator.calls] == ["GET"]

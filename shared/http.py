@@ -125,6 +125,7 @@ def new_session() -> requests.Session:
 
 def _session_of_one_origin() -> requests.Session:
     session = new_session()
+    del session.headers["Connection"]  # it says "keep-alive", which HTTP/1.1 means anyway; every line costs time
     for scheme in ("https://", "http://"):
         session.mount(scheme, _OneOrigin(pool_connections=1, pool_maxsize=CONNECTIONS))
     return session
@@ -140,6 +141,10 @@ class _OneOrigin(requests.adapters.HTTPAdapter):
         if self._found is None:
             self._found = super().get_connection_with_tls_context(*args, **kwargs)
         return self._found
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """Return what stands in the request line; only a proxy wants the whole address."""
+        return super().request_url(request, proxies) if proxies else request.path_url
 
     def close(self) -> None:
         """Close the connections; whoever sends after that opens new ones."""

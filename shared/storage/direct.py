@@ -4,8 +4,10 @@ Those clients take a millisecond of processor time or more for a call, several t
 what is rare: searching, listing, making tables, queues and containers.
 """
 
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import urlencode, urlsplit
 
 from azure.core.exceptions import HttpResponseError
@@ -43,7 +45,7 @@ class Service:
         when there is no answer.
         """
         asked = {**(query or {}), **self._signer.query()}
-        given = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION, **(headers or {})}
+        given = {"x-ms-date": _moment(int(time.time())), "x-ms-version": VERSION, **(headers or {})}
         signed = self._signer.headers(Unsigned(method, self._root + path, asked, given, len(body)))
         address = f"{path}?{urlencode(asked)}" if asked else path
         answer = self._http.send(Request(method, address, {**given, **signed}, body or None), read_seconds=_READ_SECONDS)
@@ -54,6 +56,12 @@ class Service:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+@lru_cache(maxsize=1)
+def _moment(second: int) -> str:
+    """Return a moment as the services want it; many requests share a second."""
+    return formatdate(second, usegmt=True)
 
 
 def _refusal(answer: Answer) -> HttpResponseError:

@@ -1,5 +1,7 @@
 """What goes out over HTTP is what `requests` itself would send."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
@@ -9,6 +11,20 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.response import HTTPResponse
 
 from shared.http import HttpClient, Request, new_session
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers with the request line's address."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
 
 BASE = "https://org.crm4.example"
 
@@ -54,3 +70,19 @@ def test_a_request_is_what_requests_would_prepare(method: str, body: bytes | Non
     assert (adapter.request.method, adapter.request.url) == (usual.method, usual.url)
     assert dict(adapter.request.headers) == dict(usual.headers)
     assert (adapter.request.body or None) == (usual.body or None)
+
+
+def test_a_proxy_is_told_the_whole_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a network that lets nothing out but through a proxy, the proxy has to know where a request is going."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        client = HttpClient("http://org.crm4.example", name="The service")
+        told = client.send(Request("GET", "/api/data/v9.2/WhoAmI")).body
+        client.close()
+        proxy.shutdown()
+
+    assert told == b"http://org.crm4.example/api/data/v9.2/WhoAmI"

@@ -34,7 +34,7 @@ class Campaign:
             self.results[seed] = {"seed": seed, "runs": 0, "seconds": 0.0, "failures": []}
             self.results[seed] |= {name: Counter() for name in ("planned", "struck", "ends", "figures")}
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began: dict[int, float] = {}
 
     def work(self) -> None:
         """Play waves until none is left."""
@@ -51,9 +51,11 @@ class Campaign:
 
     def _next(self) -> tuple[int, int] | None:
         try:
-            return self.waves.get_nowait()
+            seed, number = self.waves.get_nowait()
         except Empty:
             return None
+        self._began.setdefault(seed, time.monotonic())
+        return seed, number
 
     def _play(self, seed: int, number: int, field: Field, people: People) -> bool:
         """Play a wave and judge it; False when something went wrong in this world."""
@@ -73,7 +75,7 @@ class Campaign:
             result = self.results[seed]
             if played:
                 _add_up(result, played)
-            result["seconds"] = round(time.monotonic() - self._began, 1)
+            result["seconds"] = round(time.monotonic() - self._began[seed], 1)
             for run, problems in found:
                 result["failures"].append(_failure(seed, number, run, problems))
             told = f"{played.seconds:.0f} s, {sum(played.struck.values())} faults struck" if played else "broken off"

@@ -42,8 +42,7 @@ def follow[A, T](ask: Callable[[str], A], read: Callable[[A, str], Followed[T]],
     with _Threads(1) as threads:
         coming = threads.submit(partial(ask, cursor))
         while True:
-            answer = coming.result()
-            found, following = read(answer, cursor)
+            found, following = read(coming.result(), cursor)
             if following is None:
                 yield found, None
                 return
